@@ -19,8 +19,7 @@
 
 enum { MANY = 20, LONG = 60 * 1000 };
 
-static tare_store *store;
-static char spec[PATH_MAX + 64], image_spec[PATH_MAX + 64], endless[PATH_MAX + 64];
+static char image_spec[PATH_MAX + 64], endless[PATH_MAX + 64];
 static char fifo_image[PATH_MAX + 16];
 
 static int is_readable(int fd, int timeout) {
@@ -35,7 +34,7 @@ static tare_opening *begin(const char *json) {
 }
 
 /* Waits as an event loop does. */
-static tare_sandbox *opened(tare_opening *opening) {
+static tare_sandbox *finished(tare_opening *opening) {
     tare_sandbox *sandbox;
     while (!tare_opening_ready(opening))
         CHECK(is_readable(tare_opening_fd(opening), LONG));
@@ -44,9 +43,7 @@ static tare_sandbox *opened(tare_opening *opening) {
 }
 
 static void works(tare_sandbox *sandbox) {
-    char *text = said(sandbox, "echo well");
-    CHECK(!strcmp(text, "well\n"));
-    free(text);
+    says(sandbox, "echo well", "well\n");
     OK(tare_sandbox_close(sandbox));
 }
 
@@ -55,20 +52,20 @@ static void many_at_once(void) {
     for (int n = 0; n < MANY; n++)
         openings[n] = begin(spec);
     for (int n = 0; n < MANY; n++)
-        works(opened(openings[n]));
+        works(finished(openings[n]));
 }
 
-static void each_place(const char *root) {
+static void each_place(void) {
     tare_opening *opening;
     tare_image *image;
     tare_sandbox *sandbox;
-    works(opened(begin(image_spec)));
+    works(finished(begin(image_spec)));
     OK(tare_store_image(store, getenv("IMAGE"), NULL, &image));
     OK(tare_sandbox_begin(store, image, NULL, NULL, 0, &opening));
-    FAILS(TARE_KIND_INVALID, tare_sandbox_begin(store, image, root, NULL, 0, &opening));
+    FAILS(TARE_KIND_INVALID, tare_sandbox_begin(store, image, root_path, NULL, 0, &opening));
     tare_image_free(image);
-    works(opened(opening));
-    OK(tare_sandbox_begin(store, NULL, root, NULL, 0, &opening));
+    works(finished(opening));
+    OK(tare_sandbox_begin(store, NULL, root_path, NULL, 0, &opening));
     /* Too early is no error. */
     OK(tare_opening_finish(opening, &sandbox));
     works(sandbox);
@@ -132,7 +129,7 @@ static void imports(void) {
     CHECK(so_far.begun <= so_far.layers && so_far.bytes_done == so_far.bytes_total);
     OK(tare_importing_finish(importing, &image));
     CHECK(threads() == 1);
-    works(opened(begin("{\"image\": \"it\"}")));
+    works(finished(begin("{\"image\": \"it\"}")));
     tare_image_free(image);
     FAILS(TARE_KIND_INVALID, tare_importing_finish(importing, &image));
     FAILS(TARE_KIND_INVALID, tare_importing_progress(importing, &so_far));
@@ -165,7 +162,7 @@ static void forked(void) {
     int status;
     CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
     tare_opening_free(all[0]);
-    works(opened(all[1]));
+    works(finished(all[1]));
 }
 
 static void wrong(void) {
@@ -178,7 +175,7 @@ static void wrong(void) {
     CHECK(!none && tare_opening_fd(NULL) == -1 && tare_opening_ready(NULL) == 1);
     FAILS(TARE_KIND_INVALID, tare_opening_finish(NULL, &sandbox));
     FAILS(TARE_KIND_INVALID, tare_opening_finish((tare_opening *)store, &sandbox));
-    works(opened(opening));
+    works(finished(opening));
     CHECK(tare_opening_fd(opening) == -1);
     FAILS(TARE_KIND_INVALID, tare_opening_finish(opening, &sandbox));
     tare_opening_free(opening);
@@ -192,11 +189,11 @@ static void next(tare_events *events, tare_event *event) {
 }
 
 /* Kills for want of memory, where this user's are counted; the end. */
-static void events(const char *root) {
+static void events(void) {
     char small[PATH_MAX + 128];
     tare_events *events = NULL;
     tare_event event = TARE_EVENT_INIT;
-    tare_sandbox *sandbox = opened(begin(spec));
+    tare_sandbox *sandbox = finished(begin(spec));
     FAILS(TARE_KIND_UNSUPPORTED, tare_sandbox_events(sandbox, &events));
     CHECK(!events && tare_events_fd(events) == -1);
     FAILS(TARE_KIND_INVALID, tare_events_next(events, &event));
@@ -204,8 +201,8 @@ static void events(const char *root) {
     OK(tare_sandbox_close(sandbox));
     if (!is_machine_root())
         return;
-    snprintf(small, sizeof small, "{\"image\": \"dir:%s\", \"limits\": {\"memory\": \"24m\", \"swap\": 0}}", root);
-    sandbox = opened(begin(small));
+    snprintf(small, sizeof small, "{\"image\": \"dir:%s\", \"limits\": {\"memory\": \"24m\", \"swap\": 0}}", root_path);
+    sandbox = finished(begin(small));
     OK(tare_sandbox_events(sandbox, &events));
     OK(tare_events_next(events, &event));
     CHECK(event.kind == TARE_EVENT_NONE && event.oom_kills == 0);
@@ -222,23 +219,21 @@ static void events(const char *root) {
 
 int main(int argc, char **argv) {
     char fifo[PATH_MAX];
-    CHECK(argc == 3 && getenv("IMAGE"));
-    snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
+    read_arguments(argc, argv);
+    CHECK(getenv("IMAGE"));
     snprintf(image_spec, sizeof image_spec, "{\"image\": \"%s\"}", getenv("IMAGE"));
-    snprintf(fifo, sizeof fifo, "%s/../fifo", argv[2]);
+    snprintf(fifo, sizeof fifo, "%s/../fifo", root_path);
     CHECK(!mkfifo(fifo, 0600));
     snprintf(fifo_image, sizeof fifo_image, "archive:%s", fifo);
     snprintf(endless, sizeof endless, "{\"image\": \"archive:%s\"}", fifo);
-    OK(tare_store_open(argv[1], &store));
+    OK(tare_store_open(store_path, &store));
     many_at_once();
-    each_place(argv[2]);
+    each_place();
     freed();
     imports();
     forked();
     wrong();
-    events(argv[2]);
+    events();
     tare_store_free(store);
-    CHECK(tare_handle_count() == 0);
-    puts("begins: ok");
-    return 0;
+    return done("begins");
 }

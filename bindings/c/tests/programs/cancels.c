@@ -15,9 +15,6 @@
 
 enum { ROUNDS = 60, SHORT_ROUNDS = 2000 };
 
-static const char *store_path;
-static char spec[4096];
-
 /* A thread's handles: the caller frees them after a cancellation. */
 struct held {
     tare_store *store;
@@ -76,12 +73,15 @@ static void cancel(struct held *held, void *(*work)(void *), unsigned after_us) 
 
 /* ---- a long command ---- */
 
-static void *sleeps(void *data) {
-    struct held *held = data;
-    const char *argv[] = {"sh", "-c", "sleep 1; echo slept", NULL};
-    tare_command command = command_of(argv);
+static tare_command begin(struct held *held) {
     OK(tare_store_open(store_path, &held->store));
     OK(tare_sandbox_open(held->store, spec, strlen(spec), &held->sandbox));
+    return shell("sleep 1; echo slept");
+}
+
+static void *sleeps(void *data) {
+    struct held *held = data;
+    tare_command command = begin(held);
     set_type(held);
     INSIDE(held, tare_sandbox_run(held->sandbox, &command, &held->output));
     return NULL;
@@ -89,12 +89,8 @@ static void *sleeps(void *data) {
 
 static void *waits(void *data) {
     struct held *held = data;
-    const char *argv[] = {"sh", "-c", "sleep 1; echo slept", NULL};
-    tare_command command = command_of(argv);
-    tare_status status;
-    status.size = sizeof status;
-    OK(tare_store_open(store_path, &held->store));
-    OK(tare_sandbox_open(held->store, spec, strlen(spec), &held->sandbox));
+    tare_command command = begin(held);
+    tare_status status = TARE_STATUS_INIT;
     OK(tare_sandbox_spawn(held->sandbox, &command, &held->process, NULL));
     set_type(held);
     INSIDE(held, tare_process_wait(held->process, &status));
@@ -110,8 +106,7 @@ static void long_calls(int type) {
     give_back(&held);
     struct held other = {.type = type};
     cancel(&other, waits, 200000);
-    tare_status status;
-    status.size = sizeof status;
+    tare_status status = TARE_STATUS_INIT;
     OK(tare_process_wait(other.process, &status));
     CHECK(status.reason == TARE_REASON_EXITED && status.exit_code == 0);
     give_back(&other);
@@ -130,7 +125,7 @@ static void long_calls(int type) {
 
 static void close_sandbox(void *sandbox) { OK(tare_sandbox_close(sandbox)); }
 static void close_pool(void *pool) { OK(tare_pool_close(pool)); }
-static void free_store(void *store) { tare_store_free(store); }
+static void free_store(void *kept) { tare_store_free(kept); }
 static void free_output(void *output) { tare_output_free(output); }
 
 static void *lives(void *data) {
@@ -201,20 +196,11 @@ static void state_stays(void) {
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc == 3);
-    store_path = argv[1];
-    CHECK(snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]) < (int)sizeof spec);
-    const struct {
-        const char *name;
-        void (*run)(void);
-    } tests[] = {{"state stays", state_stays}, {"any moment", any_moment}, {"short calls", short_calls}};
-    for (size_t n = 0; n < sizeof tests / sizeof *tests; n++) {
-        tests[n].run();
-        printf("%s: done\n", tests[n].name);
-        fflush(stdout);
-    }
+    read_arguments(argc, argv);
+    state_stays();
+    any_moment();
+    short_calls();
     long_calls(PTHREAD_CANCEL_DEFERRED);
     long_calls(PTHREAD_CANCEL_ASYNCHRONOUS);
-    printf("cancels: ok\n");
-    return 0;
+    return done("cancels");
 }

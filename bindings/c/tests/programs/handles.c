@@ -15,7 +15,7 @@
 
 int main(int argc, char **argv) {
     CHECK(argc == 3);
-    tare_store *store = NULL, *other = NULL;
+    tare_store *other = NULL;
     OK(tare_store_open(argv[1], &store));
     CHECK(!strcmp(tare_store_path(store), argv[1]));
     tare_bytes *bytes = NULL;
@@ -33,8 +33,8 @@ int main(int argc, char **argv) {
     FAILS(TARE_KIND_INVALID, tare_store_list(NULL, &bytes));
     FAILS(TARE_KIND_INVALID, tare_store_list(store, NULL));
 
-    const char *spec = "{\"image\": \"host\", \"limits\": {\"memory\": \"1g\"}}";
-    OK(tare_spec_check(spec, strlen(spec), &bytes));
+    const char *host = "{\"image\": \"host\", \"limits\": {\"memory\": \"1g\"}}";
+    OK(tare_spec_check(host, strlen(host), &bytes));
     /* Every key with its final value, which is a spec again. */
     CHECK(strstr(tare_bytes_data(bytes), "\"memory\"") && strstr(tare_bytes_data(bytes), "\"network\""));
     OK(tare_spec_check(tare_bytes_data(bytes), tare_bytes_len(bytes), NULL));
@@ -46,9 +46,8 @@ int main(int argc, char **argv) {
     tare_error_free(error);
     CHECK(tare_error_kind(error) == 0);
 
-    error = tare_store_open("/proc/nothing/of/the/kind", &other);
-    CHECK(error && tare_error_errno(error) == ENOENT && !other);
-    tare_error_free(error);
+    fails(ENOENT, tare_store_open("/proc/nothing/of/the/kind", &other));
+    CHECK(!other);
     tare_image *image = NULL;
     FAILS(TARE_KIND_NOT_FOUND, tare_store_image(store, "no-such-image", NULL, &image));
     FAILS(TARE_KIND_INVALID, tare_store_image(store, "no such image\n", NULL, &image));
@@ -67,13 +66,9 @@ int main(int argc, char **argv) {
     tare_error_free(error);
     CHECK(close(layer) == 0);
 
-    tare_collected collected;
-    memset(&collected, 0, sizeof collected);
-    collected.size = sizeof collected;
+    tare_collected collected = TARE_COLLECTED_INIT;
     OK(tare_store_gc(store, &collected));
     CHECK(collected.blobs == 0);
     tare_store_free(store);
-    CHECK(tare_handle_count() == 0);
-    puts("handles: ok");
-    return 0;
+    return done("handles");
 }

@@ -27,9 +27,6 @@ extern char **environ;
 /* The stack that a Go or Java runtime may give to a thread of C. */
 enum { SMALL_STACK = 64 << 10 };
 
-static const char *store_path;
-static char spec[4096];
-
 /* ---- protected state ---- */
 
 struct state {
@@ -136,25 +133,22 @@ static void same(const char *where, struct state before) {
 
 /* ---- the work ---- */
 
-static tare_sandbox *opened(const tare_store *store) {
-    tare_sandbox *sandbox;
-    OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
-    return sandbox;
+/* From no store to a sandbox. */
+static tare_sandbox *begin(void) {
+    OK(tare_store_open(store_path, &store));
+    return opened(spec);
+}
+
+static void end(tare_sandbox *sandbox) {
+    OK(tare_sandbox_close(sandbox));
+    tare_store_free(store);
 }
 
 /* The whole way from no store to none, with a command that must print this. */
 static void job(const char *line, const char *expected) {
-    tare_store *store;
-    OK(tare_store_open(store_path, &store));
-    tare_sandbox *sandbox = opened(store);
-    char *text = said(sandbox, line);
-    if (strcmp(text, expected)) {
-        fprintf(stderr, "%s: \"%s\", not \"%s\"\n", line, text, expected);
-        exit(1);
-    }
-    free(text);
-    OK(tare_sandbox_close(sandbox));
-    tare_store_free(store);
+    tare_sandbox *sandbox = begin();
+    says(sandbox, line, expected);
+    end(sandbox);
 }
 
 static void hello(void) { job("echo hello", "hello\n"); }
@@ -288,19 +282,15 @@ static void odd_umasks(void) {
     mode_t masks[] = {0777, 0, 0177};
     for (int i = 0; i < 3; i++) {
         mode_t old = umask(masks[i]);
-        tare_store *store;
-        tare_stat stat;
-        stat.size = sizeof stat;
-        OK(tare_store_open(store_path, &store));
-        tare_sandbox *sandbox = opened(store);
+        tare_stat stat = TARE_STAT_INIT;
+        tare_sandbox *sandbox = begin();
         free(said(sandbox, "echo x >/tmp/file; umask >/tmp/mask; cat /tmp/file"));
         OK(tare_file_stat(sandbox, "/tmp/file", 0, &stat));
         CHECK((stat.mode & 07777) == 0644);
         OK(tare_file_write(sandbox, "/tmp/written", "x", 1, 0640));
         OK(tare_file_stat(sandbox, "/tmp/written", 0, &stat));
         CHECK((stat.mode & 07777) == 0640);
-        OK(tare_sandbox_close(sandbox));
-        tare_store_free(store);
+        end(sandbox);
         CHECK(umask(old) == masks[i]);
     }
 }
@@ -316,37 +306,33 @@ static void directory_that_is_gone(void) {
 static void signals_blocked_and_ignored(void) {
     static const int ignored[] = {SIGINT, SIGQUIT, SIGHUP, SIGPIPE, SIGTERM, SIGUSR1};
     sigset_t all, old, now;
-    void (*before[sizeof ignored / sizeof *ignored])(int);
+    void (*before[LENGTH(ignored)])(int);
     sigfillset(&all);
     /* A script's background job has some ignored already. */
-    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+    for (size_t i = 0; i < LENGTH(ignored); i++)
         CHECK((before[i] = signal(ignored[i], SIG_IGN)) != SIG_ERR);
     CHECK(!pthread_sigmask(SIG_SETMASK, &all, &old));
-    tare_store *store;
-    OK(tare_store_open(store_path, &store));
-    tare_sandbox *sandbox = opened(store);
+    tare_sandbox *sandbox = begin();
     /* Not by a shell, which changes them itself. */
     const char *argv[] = {"cat", "/proc/self/status", NULL};
-    char *status = output_of(sandbox, argv);
+    tare_command command = command_of(argv);
+    char *status = output_of(sandbox, &command, 0);
     /* As exec(3) does, except SIGPIPE, which belongs to the runtime. */
     CHECK(strstr(status, "SigBlk:\t0000000000000000\n") && strstr(status, "SigIgn:\t0000000000004207\n"));
     free(status);
-    OK(tare_sandbox_close(sandbox));
-    tare_store_free(store);
+    end(sandbox);
     CHECK(!pthread_sigmask(SIG_SETMASK, &old, &now));
     CHECK(sigismember(&now, SIGTERM) && sigismember(&now, SIGCHLD) && sigismember(&now, SIGUSR1));
-    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+    for (size_t i = 0; i < LENGTH(ignored); i++)
         CHECK(signal(ignored[i], before[i]) == SIG_IGN);
 }
 
 static void *in_a_thread(void *sandbox_or_null) {
-    tare_store *store;
     if (!sandbox_or_null) {
         hello();
         return NULL;
     }
-    OK(tare_store_open(store_path, &store));
-    *(tare_sandbox **)sandbox_or_null = opened(store);
+    *(tare_sandbox **)sandbox_or_null = begin();
     tare_store_free(store);
     return NULL;
 }
@@ -367,9 +353,7 @@ static void thread_that_ends(void) {
     CHECK(!pthread_create(&thread, NULL, in_a_thread, &sandbox));
     pthread_join(thread, NULL);
     usleep(50000);
-    char *text = said(sandbox, "echo alive");
-    CHECK(!strcmp(text, "alive\n"));
-    free(text);
+    says(sandbox, "echo alive", "alive\n");
     OK(tare_sandbox_close(sandbox));
 }
 
@@ -379,7 +363,6 @@ static void standard_streams_closed(void) {
         kept[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 100);
     for (int fd = 0; fd < 3; fd++)
         close(fd);
-    tare_store *store;
     tare_error *error = tare_store_open(store_path, &store);
     tare_sandbox *sandbox = NULL;
     char *text = NULL;
@@ -417,20 +400,17 @@ int main(int argc, char **argv) {
         {"a thread that ends", thread_that_ends},
         {"standard streams closed", standard_streams_closed},
     };
-    CHECK(argc == 3);
-    store_path = argv[1];
-    snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
+    read_arguments(argc, argv);
     /* Objects made once: here, in the library, and by libc with the first
        thread. */
     hello();
     small_stack();
-    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+    for (size_t i = 0; i < LENGTH(hosts); i++) {
         struct state before = look();
         hosts[i].run();
         CHECK(tare_handle_count() == 0);
         same(hosts[i].name, before);
         fprintf(stderr, "%s\n", hosts[i].name);
     }
-    puts("hosts: ok");
-    return 0;
+    return done("hosts");
 }

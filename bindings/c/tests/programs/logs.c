@@ -29,28 +29,18 @@ static void tell(void *data, uint32_t level, const char *text) {
     pthread_mutex_unlock(&told->lock);
 }
 
-static char spec[PATH_MAX + 64];
-static tare_store *store;
-
 /* Runs a command in an open sandbox. */
 static void work(void) {
-    const char *argv[] = {"sh", "-c", "exit 3 # secret-argument", NULL};
     const char *env[] = {"TOKEN=secret-value", NULL};
-    const char *killed[] = {"sh", "-c", "kill -9 $$", NULL};
-    tare_command command = command_of(argv);
-    tare_sandbox *sandbox;
-    tare_output *output;
+    tare_command command = shell("exit 3 # secret-argument");
+    tare_sandbox *sandbox = opened(spec);
     command.env = env;
-    OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
-    OK(tare_sandbox_run(sandbox, &command, &output));
-    tare_output_free(output);
-    command.argv = killed;
-    OK(tare_sandbox_run(sandbox, &command, &output));
-    tare_output_free(output);
+    tare_output_free(ran(sandbox, &command));
+    command = shell("kill -9 $$");
+    tare_output_free(ran(sandbox, &command));
     OK(tare_sandbox_reset(sandbox));
     OK(tare_sandbox_close(sandbox));
-    OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
-    tare_sandbox_free(sandbox);
+    tare_sandbox_free(opened(spec));
 }
 
 static void has(const struct told *told, const char *word) {
@@ -70,9 +60,9 @@ int main(int argc, char **argv) {
     static struct told told = {PTHREAD_MUTEX_INITIALIZER, "", 0};
     pthread_t threads[4];
     tare_image *image;
-    CHECK(argc == 3 && getenv("IMAGE"));
-    snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
-    OK(tare_store_open(argv[1], &store));
+    read_arguments(argc, argv);
+    CHECK(getenv("IMAGE"));
+    OK(tare_store_open(store_path, &store));
     work();
     tare_set_log(tell, &told, TARE_LOG_DEBUG);
     OK(tare_store_import(store, getenv("IMAGE"), NULL, &image));
@@ -80,7 +70,7 @@ int main(int argc, char **argv) {
     work();
     const char *words[] = {"busybox\": in the store", ": opened\n", "\"sh\" started\n", "exited, code 3\n",
                            "signaled, signal 9\n", ": reset, now ", ": closed\n", ": dropped\n"};
-    for (size_t n = 0; n < sizeof words / sizeof *words; n++)
+    for (size_t n = 0; n < LENGTH(words); n++)
         has(&told, words[n]);
     CHECK(!strstr(told.text, "secret"));
     /* Called by several threads, and no more after the log is off. */
@@ -99,7 +89,5 @@ int main(int argc, char **argv) {
     work();
     CHECK(told.lines == lines);
     tare_store_free(store);
-    CHECK(tare_handle_count() == 0);
-    puts("logs: ok");
-    return 0;
+    return done("logs");
 }

@@ -13,7 +13,6 @@
 
 #include "check.h"
 
-static tare_store *store;
 static char base[4096];
 
 static const char *in_base(const char *name) {
@@ -28,6 +27,8 @@ static int exists(const char *path) {
     struct stat found;
     return lstat(path, &found) == 0;
 }
+
+static const char box[] = "{\"image\": \"box\"}";
 
 struct seen {
     int calls, stop;
@@ -48,18 +49,15 @@ static int32_t progress(void *data, const tare_progress *progress) {
 
 static void images(const char *reference) {
     struct seen seen = {0, 1, 0};
-    tare_import_options options;
-    memset(&options, 0, sizeof options);
-    options.size = sizeof options;
+    tare_import_options options = TARE_IMPORT_OPTIONS_INIT;
     options.progress = progress;
     options.progress_data = &seen;
     const char *names[] = {"box", NULL};
     options.names = names;
     tare_image *image = NULL;
     tare_bytes *bytes;
-    tare_error *error = tare_store_import(store, reference, &options, &image);
-    CHECK(error && tare_error_errno(error) == ECANCELED && !image && seen.calls == 1);
-    tare_error_free(error);
+    fails(ECANCELED, tare_store_import(store, reference, &options, &image));
+    CHECK(!image && seen.calls == 1);
     OK(tare_store_list(store, &bytes));
     CHECK(!strcmp(tare_bytes_data(bytes), "[]"));
     tare_bytes_free(bytes);
@@ -91,9 +89,7 @@ static void load(const char *reference) {
     CHECK(count > 1 && tare_bytes_data(bytes)[0] == '[');
     CHECK(strstr(tare_bytes_data(bytes), "is a tag and no name: dropped"));
     tare_bytes_free(bytes);
-    tare_import_options options;
-    memset(&options, 0, sizeof options);
-    options.size = sizeof options;
+    tare_import_options options = TARE_IMPORT_OPTIONS_INIT;
     const char *names[] = {"box", NULL};
     options.names = names;
     FAILS(TARE_KIND_INVALID, tare_store_load(store, reference, &options, &bytes));
@@ -101,9 +97,7 @@ static void load(const char *reference) {
     CHECK(pipe(ends) == 0 && write(ends[1], "no archive", 10) == 10 && close(ends[1]) == 0);
     FAILS(TARE_KIND_CORRUPT, tare_store_load_fd(store, ends[0], NULL, &bytes));
     CHECK(read(ends[0], names, 1) == 0 && close(ends[0]) == 0);
-    tare_error *error = tare_store_load_fd(store, ends[0], NULL, &bytes);
-    CHECK(error && tare_error_errno(error) == EBADF);
-    tare_error_free(error);
+    fails(EBADF, tare_store_load_fd(store, ends[0], NULL, &bytes));
 }
 
 static void a_tree(void) {
@@ -149,9 +143,7 @@ static void a_plain_root(const char *root) {
     free(cure);
     command.argv = argv;
     command.flags = 0;
-    command.stdin_mode = TARE_STDIO_BYTES;
-    command.stdin_data = "in";
-    command.stdin_len = 2;
+    feed(&command, "in", 2);
     tare_process *process;
     tare_output *output;
     tare_process_fds fds;
@@ -170,21 +162,17 @@ static void a_plain_root(const char *root) {
 }
 
 static void a_pool(void) {
-    const char *spec = "{\"image\": \"box\"}", *argv[] = {"sh", "-c", "ls /tmp | wc -l; touch /tmp/used", NULL};
-    tare_command command = command_of(argv);
+    const char *line = "ls /tmp | wc -l; touch /tmp/used";
     tare_pool *pool;
     tare_sandbox *sandbox;
-    tare_output *output;
     uint64_t ready;
-    FAILS(TARE_KIND_INVALID, tare_pool_open(store, NULL, spec, strlen(spec), 3, 2, &pool));
-    OK(tare_pool_open(store, NULL, spec, strlen(spec), 2, 4, &pool));
+    FAILS(TARE_KIND_INVALID, tare_pool_open(store, NULL, box, strlen(box), 3, 2, &pool));
+    OK(tare_pool_open(store, NULL, box, strlen(box), 2, 4, &pool));
     OK(tare_pool_ready(pool, &ready));
     CHECK(ready >= 1 && ready <= 2);
     for (int n = 0; n < 6; n++) {
         OK(tare_pool_take(pool, &sandbox));
-        OK(tare_sandbox_run(sandbox, &command, &output));
-        CHECK(!strcmp(tare_output_stdout(output, NULL), "0\n"));
-        tare_output_free(output);
+        says(sandbox, line, "0\n");
         OK(tare_sandbox_close(sandbox));
     }
     OK(tare_pool_take(pool, &sandbox));
@@ -192,19 +180,16 @@ static void a_pool(void) {
     FAILS(TARE_KIND_INVALID, tare_pool_close(pool));
     FAILS(TARE_KIND_INVALID, tare_pool_ready(pool, &ready));
     /* The sandbox outlives the pool. */
-    OK(tare_sandbox_run(sandbox, &command, &output));
-    tare_output_free(output);
+    says(sandbox, line, "0\n");
     tare_sandbox_free(sandbox);
-    OK(tare_pool_open(store, NULL, spec, strlen(spec), 0, 0, &pool));
+    OK(tare_pool_open(store, NULL, box, strlen(box), 0, 0, &pool));
     tare_pool_free(pool);
     tare_pool_free(pool);
 }
 
 static void trees_in_and_out(void) {
-    tare_sandbox *sandbox;
     tare_bytes *bytes, *report;
-    const char *spec = "{\"image\": \"box\"}";
-    OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
+    tare_sandbox *sandbox = opened(box);
     OK(tare_file_write(sandbox, "/tmp/one", "1", 1, 0600));
     OK(tare_file_get(sandbox, "/tmp", in_base("out"), NULL));
     CHECK(exists(in_base("out/one")));
@@ -225,18 +210,17 @@ static void trees_in_and_out(void) {
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc == 3 && getenv("IMAGE"));
-    snprintf(base, sizeof base, "%s.work", argv[1]);
+    read_arguments(argc, argv);
+    CHECK(getenv("IMAGE"));
+    snprintf(base, sizeof base, "%s.work", store_path);
     CHECK(mkdir(base, 0755) == 0);
-    OK(tare_store_open(argv[1], &store));
+    OK(tare_store_open(store_path, &store));
     images(getenv("IMAGE"));
     load(getenv("IMAGE"));
     a_tree();
-    a_plain_root(argv[2]);
+    a_plain_root(root_path);
     trees_in_and_out();
     a_pool();
     tare_store_free(store);
-    CHECK(tare_handle_count() == 0);
-    puts("primitives: ok");
-    return 0;
+    return done("primitives");
 }

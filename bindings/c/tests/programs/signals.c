@@ -17,9 +17,6 @@
 
 #include "check.h"
 
-static const char *store_path;
-static char spec[PATH_MAX + 64];
-static tare_store *store;
 static tare_sandbox *sandbox;
 
 static volatile sig_atomic_t handled;
@@ -29,21 +26,11 @@ static void handle(int number) {
     handled++;
 }
 
-static void open_sandbox(void) {
-    OK(tare_store_open(store_path, &store));
-    OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
-}
-
-static void close_sandbox(void) {
-    OK(tare_sandbox_close(sandbox));
-    tare_store_free(store);
-}
-
 /* ---- interrupted ---- */
 
 static void every_noun(void) {
-    const char *argv[] = {"sh", "-c", "cat; sleep 0.05; echo done", NULL};
-    tare_command command = command_of(argv);
+    tare_command command = shell("cat; sleep 0.05; echo done");
+    tare_store *before = store;
     tare_output *output;
     tare_process *process;
     tare_image *image;
@@ -52,13 +39,10 @@ static void every_noun(void) {
     tare_sandbox *taken;
     tare_status status = TARE_STATUS_INIT;
     int pipes[2];
-    open_sandbox();
-    command.stdin_mode = TARE_STDIO_BYTES;
-    command.stdin_data = "in ";
-    command.stdin_len = 3;
-    OK(tare_sandbox_run(sandbox, &command, &output));
-    CHECK(!strcmp(tare_output_stdout(output, NULL), "in done\n"));
-    tare_output_free(output);
+    OK(tare_store_open(store_path, &store));
+    sandbox = opened(spec);
+    feed(&command, "in ", 3);
+    prints(sandbox, &command, 0, "in done\n");
     OK(tare_sandbox_spawn(sandbox, &command, &process, NULL));
     OK(tare_process_wait_timeout(process, 1000 * 1000, &status));
     CHECK(status.reason == TARE_REASON_RUNNING);
@@ -85,7 +69,9 @@ static void every_noun(void) {
     tare_bytes_free(bytes);
     OK(tare_doctor(store_path, &bytes));
     tare_bytes_free(bytes);
-    close_sandbox();
+    OK(tare_sandbox_close(sandbox));
+    tare_store_free(store);
+    store = before;
 }
 
 /* No call of the library is restarted by the kernel. */
@@ -113,7 +99,7 @@ static void wait_that_a_handler_ends(void) {
     tare_status status = TARE_STATUS_INIT;
     struct sigaction action = {.sa_handler = write_to_stop};
     struct itimerval soon = {{0, 0}, {0, 50000}};
-    open_sandbox();
+    sandbox = opened(spec);
     OK(tare_sandbox_spawn(sandbox, &command, &process, NULL));
     CHECK(!pipe2(stop, O_CLOEXEC));
     CHECK(!sigaction(SIGALRM, &action, NULL) && !setitimer(ITIMER_REAL, &soon, NULL));
@@ -127,7 +113,7 @@ static void wait_that_a_handler_ends(void) {
     FAILS(TARE_KIND_OS, tare_process_wait_unless(process, 100000, &status));
     FAILS(TARE_KIND_OS, tare_process_wait_unless(process, -1, &status));
     tare_process_free(process);
-    close_sandbox();
+    OK(tare_sandbox_close(sandbox));
 }
 
 /* ---- SIGPIPE ---- */
@@ -142,15 +128,13 @@ static tare_error *write_where_nothing_reads(void) {
 
 static void pipe_ignored(void) {
     CHECK(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
-    open_sandbox();
-    tare_error *error = write_where_nothing_reads();
-    CHECK(error && tare_error_errno(error) == EPIPE);
-    tare_error_free(error);
-    close_sandbox();
+    sandbox = opened(spec);
+    fails(EPIPE, write_where_nothing_reads());
+    OK(tare_sandbox_close(sandbox));
 }
 
 static void pipe_of_the_caller(void) {
-    open_sandbox();
+    sandbox = opened(spec);
     tare_error_free(write_where_nothing_reads());
     CHECK(!"SIGPIPE ends this process");
 }
@@ -160,20 +144,16 @@ static void helper_that_is_gone(void) {
     const char *argv[] = {"cat", NULL};
     tare_command command = command_of(argv);
     tare_output *output;
-    tare_status status = TARE_STATUS_INIT;
     tare_error *error;
     int pidfd;
-    open_sandbox();
-    command.stdin_mode = TARE_STDIO_BYTES;
-    command.stdin_data = "x";
-    command.stdin_len = 1;
+    sandbox = opened(spec);
+    feed(&command, "x", 1);
     OK(tare_sandbox_pidfd(sandbox, &pidfd));
     CHECK(!syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0));
     for (int n = 0; n < 3; n++) {
         error = tare_sandbox_run(sandbox, &command, &output);
         if (!error) {
-            OK(tare_output_status(output, &status));
-            CHECK(status.reason == TARE_REASON_KILLED);
+            CHECK(status_of(output).reason == TARE_REASON_KILLED);
             tare_output_free(output);
         }
         tare_error_free(error);
@@ -181,35 +161,17 @@ static void helper_that_is_gone(void) {
         tare_error_free(tare_file_write(sandbox, "/tmp/file", "x", 1, 0644));
     }
     tare_error_free(tare_sandbox_close(sandbox));
-    tare_store_free(store);
-}
-
-/* Runs in a separate process, and returns the signal that ended it, or 0. */
-static int ending(const char *name, void (*run)(void)) {
-    pid_t pid = fork();
-    if (pid == 0) {
-        signal(SIGPIPE, SIG_DFL);
-        run();
-        CHECK(tare_handle_count() == 0);
-        _exit(0);
-    }
-    int status;
-    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
-    CHECK(!WIFEXITED(status) || WEXITSTATUS(status) == 0);
-    printf("%s: done\n", name);
-    fflush(stdout);
-    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc == 3 && getenv("IMAGE"));
-    store_path = argv[1];
-    snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
-    CHECK(ending("interrupted", interrupted) == 0);
-    CHECK(ending("a wait that a handler ends", wait_that_a_handler_ends) == 0);
-    CHECK(ending("a pipe, ignored", pipe_ignored) == 0);
-    CHECK(ending("a pipe of the caller", pipe_of_the_caller) == SIGPIPE);
-    CHECK(ending("a helper that is gone", helper_that_is_gone) == 0);
-    puts("signals: ok");
-    return 0;
+    read_arguments(argc, argv);
+    CHECK(getenv("IMAGE"));
+    signal(SIGPIPE, SIG_DFL);
+    CHECK(in_child("interrupted", interrupted) == 0);
+    CHECK(in_child("a wait that a handler ends", wait_that_a_handler_ends) == 0);
+    CHECK(in_child("a pipe, ignored", pipe_ignored) == 0);
+    int status = in_child("a pipe of the caller", pipe_of_the_caller);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE);
+    CHECK(in_child("a helper that is gone", helper_that_is_gone) == 0);
+    return done("signals");
 }

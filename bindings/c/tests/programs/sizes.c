@@ -15,10 +15,8 @@
 
 #include "check.h"
 
-static const char *store_path;
-static char spec[4096], here[PATH_MAX];
+static char here[PATH_MAX];
 static rlim_t most;
-static tare_store *store;
 
 static void limit(void) {
     struct rlimit now;
@@ -38,27 +36,6 @@ static void refused(const char *what, tare_error *error) {
     tare_error_free(error);
 }
 #define REFUSED(call) refused(#call, call)
-
-static tare_sandbox *opened(void) {
-    tare_sandbox *sandbox;
-    OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
-    return sandbox;
-}
-
-static tare_error *ran(const tare_sandbox *sandbox, const void *input, size_t len) {
-    const char *argv[] = {"cat", NULL};
-    tare_command command = command_of(argv);
-    tare_output *output = NULL;
-    if (len) {
-        command.stdin_mode = TARE_STDIO_BYTES;
-        command.stdin_data = input;
-        command.stdin_len = len;
-    }
-    tare_error *error = tare_sandbox_run(sandbox, &command, &output);
-    if (!error)
-        tare_output_free(output);
-    return error;
-}
 
 /* ---- the hosts ---- */
 
@@ -83,7 +60,9 @@ static void opens_a_sandbox(void) {
 static void uses_a_sandbox(void) {
     static char much[100000];
     char local[PATH_MAX + 16];
-    tare_sandbox *sandbox = opened(), *taken;
+    tare_sandbox *sandbox = opened(spec), *taken;
+    tare_command command = shell("cat");
+    tare_output *output;
     tare_pool *pool;
     OK(tare_pool_open(store, NULL, spec, strlen(spec), 2, 2, &pool));
     OK(tare_file_write(sandbox, "/tmp/much", much, sizeof much, 0600));
@@ -93,10 +72,11 @@ static void uses_a_sandbox(void) {
     limit();
     /* Calls without files work: output comes through pipes, the helper makes a
        pool's sandboxes. */
-    OK(ran(sandbox, NULL, 0));
+    says(sandbox, "cat", "");
     OK(tare_pool_take(pool, &taken));
-    OK(ran(taken, NULL, 0));
-    REFUSED(ran(sandbox, much, sizeof much));
+    says(taken, "cat", "");
+    feed(&command, much, sizeof much);
+    REFUSED(tare_sandbox_run(sandbox, &command, &output));
     REFUSED(tare_file_write(sandbox, "/tmp/more", much, sizeof much, 0600));
     REFUSED(tare_file_get_tar(sandbox, "/tmp", fd, NULL));
     snprintf(local, sizeof local, "%s/got", here);
@@ -140,48 +120,28 @@ static void changes_the_index(void) {
 static int failed;
 
 static void host(const char *name, void (*run)(void)) {
-    pid_t pid = fork();
-    if (pid == 0) {
-        sigset_t set;
-        OK(tare_store_open(store_path, &store));
-        run();
-        tare_store_free(store);
-        CHECK(tare_handle_count() == 0);
-        CHECK(!sigpending(&set) && !sigismember(&set, SIGXFSZ));
-        CHECK(!pthread_sigmask(SIG_BLOCK, NULL, &set) && !sigismember(&set, SIGXFSZ));
-        _exit(0);
-    }
-    int status;
-    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
-    if (status) {
-        printf("%s below %lu bytes: %s %d\n", name, (unsigned long)most, WIFSIGNALED(status) ? "signal" : "FAILED",
-               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-        failed = 1;
-    }
+    printf("below %lu bytes, ", (unsigned long)most);
+    failed |= in_child(name, run);
 }
 
 int main(int argc, char **argv) {
     static const rlim_t limits[] = {0, 1024};
-    CHECK(argc == 3);
-    store_path = argv[1];
-    snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
-    snprintf(here, sizeof here, "%s/..", argv[2]);
+    read_arguments(argc, argv);
+    snprintf(here, sizeof here, "%s/..", root_path);
     tare_store *made;
     OK(tare_store_open(store_path, &made));
     tare_store_free(made);
-    for (size_t n = 0; n < sizeof limits / sizeof *limits; n++) {
+    for (size_t n = 0; n < LENGTH(limits); n++) {
         most = limits[n];
         host("opens a new store", opens_a_new_store);
         host("opens a sandbox", opens_a_sandbox);
         host("uses a sandbox", uses_a_sandbox);
         host("uses images", uses_images);
     }
-    for (size_t n = 0; n < sizeof limits / sizeof *limits; n++) {
+    for (size_t n = 0; n < LENGTH(limits); n++) {
         most = limits[n];
         host("changes the index", changes_the_index);
     }
-    fflush(stdout);
     CHECK(!failed);
-    printf("sizes: ok\n");
-    return 0;
+    return done("sizes");
 }

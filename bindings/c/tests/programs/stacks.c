@@ -19,9 +19,7 @@
 /* The stack that suffices for a thread, according to tare.h. */
 enum { ENOUGH = 128 << 10, STACK = 4 << 20, LEVELS = 250 };
 
-static const char *store_path, *root_path;
-static char spec[PATH_MAX + 64], here[PATH_MAX];
-static tare_store *store;
+static char here[PATH_MAX];
 static tare_sandbox *sandbox;
 
 static void opens_a_store(void) { OK(tare_store_open(store_path, &store)); }
@@ -108,7 +106,7 @@ static void reads_a_deep_spec(void) {
     }
 }
 
-static void opens_a_sandbox(void) { OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox)); }
+static void opens_a_sandbox(void) { sandbox = opened(spec); }
 
 static void opens_a_view_of_the_host(void) {
     tare_sandbox *host;
@@ -117,15 +115,10 @@ static void opens_a_view_of_the_host(void) {
 }
 
 static void runs(void) {
-    const char *argv[] = {"sh", "-c", "echo out; echo err >&2; exit 3", NULL};
-    tare_command command = command_of(argv);
+    tare_command command = shell("echo out; echo err >&2; exit 3");
     tare_output *output;
     tare_process *process;
-    tare_status status = TARE_STATUS_INIT;
-    OK(tare_sandbox_run(sandbox, &command, &output));
-    OK(tare_output_status(output, &status));
-    CHECK(status.exit_code == 3);
-    tare_output_free(output);
+    prints(sandbox, &command, 3, "out\n");
     OK(tare_sandbox_spawn(sandbox, &command, &process, NULL));
     OK(tare_process_output(process, &output));
     tare_output_free(output);
@@ -231,20 +224,16 @@ int main(int argc, char **argv) {
         {"takes from a pool", takes_from_a_pool},
         {"closes", closes},
     };
-    CHECK(argc == 3 && getenv("IMAGE"));
-    store_path = argv[1];
-    root_path = argv[2];
-    snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", root_path);
+    read_arguments(argc, argv);
+    CHECK(getenv("IMAGE"));
     snprintf(here, sizeof here, "%s/..", root_path);
     int too_many = 0;
-    for (size_t n = 0; n < sizeof works / sizeof *works; n++) {
+    for (size_t n = 0; n < LENGTH(works); n++) {
         size_t bytes = used(works[n].work);
         printf("%-26s %7zu bytes of stack\n", works[n].name, bytes);
         too_many += bytes > ENOUGH;
     }
     fflush(stdout);
     CHECK(!too_many);
-    CHECK(tare_handle_count() == 0);
-    puts("stacks: ok");
-    return 0;
+    return done("stacks");
 }

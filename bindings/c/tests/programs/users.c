@@ -14,17 +14,8 @@
 
 #include "check.h"
 
-static char spec[PATH_MAX + 64], local[PATH_MAX + 16];
+static char local[PATH_MAX + 16];
 static tare_sandbox *sandbox, *alice;
-
-/* A call that fails with this errno. */
-static void fails(int wanted, tare_error *error) {
-    if (!error || tare_error_errno(error) != wanted) {
-        fprintf(stderr, "not %s: %s\n", strerror(wanted), error ? tare_error_message(error) : "succeeded");
-        exit(1);
-    }
-    tare_error_free(error);
-}
 
 static void belongs_to(const char *path, uint32_t uid, uint32_t gid) {
     tare_stat stat = TARE_STAT_INIT;
@@ -120,12 +111,10 @@ static void handles(void) {
 }
 
 int main(int argc, char **argv) {
-    tare_store *store;
-    CHECK(argc == 3);
-    snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
-    snprintf(local, sizeof local, "%s/../local", argv[2]);
-    OK(tare_store_open(argv[1], &store));
-    OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
+    read_arguments(argc, argv);
+    snprintf(local, sizeof local, "%s/../local", root_path);
+    OK(tare_store_open(store_path, &store));
+    sandbox = opened(spec);
     write_text("/etc/passwd", "root:x:0:0::/:/bin/sh\nalice:x:1000:100::/:/bin/sh\n", 0644);
     write_text("/etc/group", "root:x:0:\nusers:x:100:\nstaff:x:50:alice\n", 0644);
     OK(tare_sandbox_as_user(sandbox, "alice", &alice));
@@ -143,7 +132,5 @@ int main(int argc, char **argv) {
     handles();
     tare_sandbox_free(alice);
     tare_store_free(store);
-    CHECK(tare_handle_count() == 0);
-    puts("users: ok");
-    return 0;
+    return done("users");
 }
