@@ -23,6 +23,7 @@ package tare
 import "C"
 
 import (
+	"encoding/json"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -64,6 +65,31 @@ func (a *arena) text(s string) *C.char {
 	return p
 }
 
+// call makes a call of the library, with texts that live as long.
+func call(do func(a *arena) *C.tare_error) error {
+	var a arena
+	defer a.free()
+	return wrong(do(&a))
+}
+
+// answer makes a call that returns bytes.
+func answer(do func(a *arena, out **C.tare_bytes) *C.tare_error) ([]byte, error) {
+	var out *C.tare_bytes
+	if err := call(func(a *arena) *C.tare_error { return do(a, &out) }); err != nil {
+		return nil, err
+	}
+	return taken(out), nil
+}
+
+// parsed reads the JSON of a call, unless the call failed.
+func parsed[T any](said []byte, err error) (*T, error) {
+	if err != nil {
+		return nil, err
+	}
+	value := new(T)
+	return value, json.Unmarshal(said, value)
+}
+
 func taken(b *C.tare_bytes) []byte {
 	defer C.tare_bytes_free(b)
 	return C.GoBytes(unsafe.Pointer(C.tare_bytes_data(b)), C.int(C.tare_bytes_len(b)))
@@ -93,24 +119,16 @@ func handles() uint64 { return uint64(C.tare_handle_count()) }
 func Doctor() ([]byte, error) { return doctor("") }
 
 func doctor(store string) ([]byte, error) {
-	var a arena
-	defer a.free()
-	var out *C.tare_bytes
-	if err := wrong(C.tare_doctor(a.text(store), &out)); err != nil {
-		return nil, err
-	}
-	return taken(out), nil
+	return answer(func(a *arena, out **C.tare_bytes) *C.tare_error {
+		return C.tare_doctor(a.text(store), out)
+	})
 }
 
 // checkSpec gives a specification with every default filled in.
 func checkSpec(spec []byte) ([]byte, error) {
-	var a arena
-	defer a.free()
-	var out *C.tare_bytes
-	if err := wrong(C.tare_spec_check((*C.char)(a.bytes(spec)), C.size_t(len(spec)), &out)); err != nil {
-		return nil, err
-	}
-	return taken(out), nil
+	return answer(func(a *arena, out **C.tare_bytes) *C.tare_error {
+		return C.tare_spec_check((*C.char)(a.bytes(spec)), C.size_t(len(spec)), out)
+	})
 }
 
 func (h poolHandle) take() (sandboxHandle, error) {
@@ -148,25 +166,13 @@ func (h sandboxHandle) setLimits(json []byte) error {
 }
 
 func (h sandboxHandle) usage() ([]byte, error) {
-	var out *C.tare_bytes
-	if err := wrong(C.tare_sandbox_usage(h.c, &out)); err != nil {
-		return nil, err
-	}
-	return taken(out), nil
+	return answer(func(_ *arena, out **C.tare_bytes) *C.tare_error { return C.tare_sandbox_usage(h.c, out) })
 }
 
 func (h sandboxHandle) commands() ([]byte, error) {
-	var out *C.tare_bytes
-	if err := wrong(C.tare_sandbox_commands(h.c, &out)); err != nil {
-		return nil, err
-	}
-	return taken(out), nil
+	return answer(func(_ *arena, out **C.tare_bytes) *C.tare_error { return C.tare_sandbox_commands(h.c, out) })
 }
 
 func (h sandboxHandle) effective() ([]byte, error) {
-	var out *C.tare_bytes
-	if err := wrong(C.tare_sandbox_effective(h.c, &out)); err != nil {
-		return nil, err
-	}
-	return taken(out), nil
+	return answer(func(_ *arena, out **C.tare_bytes) *C.tare_error { return C.tare_sandbox_effective(h.c, out) })
 }

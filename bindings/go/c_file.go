@@ -6,17 +6,17 @@ package tare
 import "C"
 
 import (
-	"encoding/json"
+	"io/fs"
+	"os"
+	"path"
+	"sort"
 	"syscall"
 	"unsafe"
 )
 
 // asUser gives a handle for files alone, to be freed.
-func (h sandboxHandle) asUser(user string) (sandboxHandle, error) {
-	var a arena
-	defer a.free()
-	var of sandboxHandle
-	err := wrong(C.tare_sandbox_as_user(h.c, a.text(user), &of.c))
+func (h sandboxHandle) asUser(user string) (of sandboxHandle, err error) {
+	err = call(func(a *arena) *C.tare_error { return C.tare_sandbox_as_user(h.c, a.text(user), &of.c) })
 	return of, err
 }
 
@@ -28,18 +28,22 @@ func (h sandboxHandle) userIDs(user string) ([2]uint32, error) {
 	return [2]uint32{uint32(uid), uint32(gid)}, err
 }
 
-func (h sandboxHandle) openFile(path string, flags int, mode uint32) (int, error) {
-	var a arena
-	defer a.free()
+// openFile opens the file at a path, and gives the file this name.
+func (h sandboxHandle) openFile(at, name string, flags int, mode uint32) (*os.File, error) {
 	var fd C.int32_t
-	err := wrong(C.tare_file_open(h.c, a.text(path), C.int32_t(flags), C.uint32_t(mode), &fd))
-	return int(fd), err
+	err := call(func(a *arena) *C.tare_error {
+		return C.tare_file_open(h.c, a.text(at), C.int32_t(flags), C.uint32_t(mode), &fd)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 func (h sandboxHandle) writeFile(path string, data []byte, mode uint32) error {
-	var a arena
-	defer a.free()
-	return wrong(C.tare_file_write(h.c, a.text(path), at(data), C.size_t(len(data)), C.uint32_t(mode)))
+	return call(func(a *arena) *C.tare_error {
+		return C.tare_file_write(h.c, a.text(path), at(data), C.size_t(len(data)), C.uint32_t(mode))
+	})
 }
 
 // at points to bytes, NULL for no bytes.
@@ -51,13 +55,9 @@ func at(data []byte) unsafe.Pointer {
 }
 
 func (h sandboxHandle) readFile(path string) ([]byte, error) {
-	var a arena
-	defer a.free()
-	var out *C.tare_bytes
-	if err := wrong(C.tare_file_read(h.c, a.text(path), 0, &out)); err != nil {
-		return nil, err
-	}
-	return taken(out), nil
+	return answer(func(a *arena, out **C.tare_bytes) *C.tare_error {
+		return C.tare_file_read(h.c, a.text(path), 0, out)
+	})
 }
 
 // statOf converts the result of stat(2) inside to Go's form.
@@ -71,49 +71,47 @@ func statOf(s C.tare_stat) syscall.Stat_t {
 	}
 }
 
-func (h sandboxHandle) stat(path string, follow bool) (syscall.Stat_t, error) {
-	var a arena
-	defer a.free()
-	var s C.tare_stat
-	s.size = C.sizeof_tare_stat
+// stat returns the metadata of the file at a path, under the name's last part.
+func (h sandboxHandle) stat(at, name string, follow bool) (fs.FileInfo, error) {
+	s := C.tare_stat{size: C.sizeof_tare_stat}
 	flags := C.uint64_t(C.TARE_FILE_NO_FOLLOW)
 	if follow {
 		flags = 0
 	}
-	err := wrong(C.tare_file_stat(h.c, a.text(path), flags, &s))
-	return statOf(s), err
+	err := call(func(a *arena) *C.tare_error { return C.tare_file_stat(h.c, a.text(at), flags, &s) })
+	if err != nil {
+		return nil, err
+	}
+	return info{path.Base(name), statOf(s)}, nil
 }
 
 func (h sandboxHandle) readlink(path string) (string, error) {
-	var a arena
-	defer a.free()
-	var out *C.tare_bytes
-	if err := wrong(C.tare_file_readlink(h.c, a.text(path), &out)); err != nil {
-		return "", err
-	}
-	return string(taken(out)), nil
+	target, err := answer(func(a *arena, out **C.tare_bytes) *C.tare_error {
+		return C.tare_file_readlink(h.c, a.text(path), out)
+	})
+	return string(target), err
 }
 
-func (h sandboxHandle) list(path string) ([]entry, error) {
-	var a arena
-	defer a.free()
+// list returns the contents of a directory, sorted.
+func (h sandboxHandle) list(path string) ([]fs.DirEntry, error) {
 	var dir *C.tare_dir
-	if err := wrong(C.tare_dir_open(h.c, a.text(path), &dir)); err != nil {
+	err := call(func(a *arena) *C.tare_error { return C.tare_dir_open(h.c, a.text(path), &dir) })
+	if err != nil {
 		return nil, err
 	}
 	defer C.tare_dir_free(dir)
-	var all []entry
+	all := []fs.DirEntry{}
 	for {
-		var s C.tare_stat
-		s.size = C.sizeof_tare_stat
+		s := C.tare_stat{size: C.sizeof_tare_stat}
 		var name *C.char
 		if err := wrong(C.tare_dir_next(dir, &s, &name)); err != nil {
 			return nil, err
 		}
 		if name == nil {
+			sort.Slice(all, func(i, j int) bool { return all[i].Name() < all[j].Name() })
 			return all, nil
 		}
-		all = append(all, entry{name: C.GoString(name), stat: statOf(s)})
+		all = append(all, fs.FileInfoToDirEntry(info{C.GoString(name), statOf(s)}))
 	}
 }
 
@@ -135,84 +133,57 @@ const (
 )
 
 func (h sandboxHandle) remove(path string, flags uint64) error {
-	var a arena
-	defer a.free()
-	return wrong(C.tare_file_remove(h.c, a.text(path), C.uint64_t(flags)))
+	return call(func(a *arena) *C.tare_error { return C.tare_file_remove(h.c, a.text(path), C.uint64_t(flags)) })
 }
 
 func (h sandboxHandle) rename(path, to string) error {
-	var a arena
-	defer a.free()
-	return wrong(C.tare_file_rename(h.c, a.text(path), a.text(to)))
+	return call(func(a *arena) *C.tare_error { return C.tare_file_rename(h.c, a.text(path), a.text(to)) })
 }
 
 func (h sandboxHandle) link(path, to string) error {
-	var a arena
-	defer a.free()
-	return wrong(C.tare_file_link(h.c, a.text(path), a.text(to)))
+	return call(func(a *arena) *C.tare_error { return C.tare_file_link(h.c, a.text(path), a.text(to)) })
 }
 
 func (h sandboxHandle) symlink(target, path string) error {
-	var a arena
-	defer a.free()
-	return wrong(C.tare_file_symlink(h.c, a.text(target), a.text(path)))
+	return call(func(a *arena) *C.tare_error { return C.tare_file_symlink(h.c, a.text(target), a.text(path)) })
 }
 
 func (h sandboxHandle) chmod(path string, mode uint32) error {
-	var a arena
-	defer a.free()
-	return wrong(C.tare_file_chmod(h.c, a.text(path), C.uint32_t(mode)))
+	return call(func(a *arena) *C.tare_error { return C.tare_file_chmod(h.c, a.text(path), C.uint32_t(mode)) })
 }
 
 func (h sandboxHandle) chown(path string, uid, gid uint32) error {
-	var a arena
-	defer a.free()
-	return wrong(C.tare_file_chown(h.c, a.text(path), C.uint32_t(uid), C.uint32_t(gid)))
+	return call(func(a *arena) *C.tare_error {
+		return C.tare_file_chown(h.c, a.text(path), C.uint32_t(uid), C.uint32_t(gid))
+	})
 }
 
 func (h sandboxHandle) setModTime(path string, seconds int64, nanoseconds uint32) error {
-	var a arena
-	defer a.free()
-	return wrong(C.tare_file_set_mtime(h.c, a.text(path), C.int64_t(seconds), C.uint32_t(nanoseconds)))
-}
-
-// reportOf takes over the report of a copy, unless the copy failed.
-func reportOf(said *C.tare_bytes, err error) (*CopyReport, error) {
-	if err != nil {
-		return nil, err
-	}
-	report := &CopyReport{}
-	return report, json.Unmarshal(taken(said), report)
+	return call(func(a *arena) *C.tare_error {
+		return C.tare_file_set_mtime(h.c, a.text(path), C.int64_t(seconds), C.uint32_t(nanoseconds))
+	})
 }
 
 func (h sandboxHandle) put(local, path string) (*CopyReport, error) {
-	var a arena
-	defer a.free()
-	var said *C.tare_bytes
-	err := wrong(C.tare_file_put(h.c, a.text(local), a.text(path), &said))
-	return reportOf(said, err)
+	return parsed[CopyReport](answer(func(a *arena, out **C.tare_bytes) *C.tare_error {
+		return C.tare_file_put(h.c, a.text(local), a.text(path), out)
+	}))
 }
 
 func (h sandboxHandle) get(path, local string) (*CopyReport, error) {
-	var a arena
-	defer a.free()
-	var said *C.tare_bytes
-	err := wrong(C.tare_file_get(h.c, a.text(path), a.text(local), &said))
-	return reportOf(said, err)
+	return parsed[CopyReport](answer(func(a *arena, out **C.tare_bytes) *C.tare_error {
+		return C.tare_file_get(h.c, a.text(path), a.text(local), out)
+	}))
 }
 
 func (h sandboxHandle) putTar(dir string, archive int) (*CopyReport, error) {
-	var a arena
-	defer a.free()
-	var said *C.tare_bytes
-	err := wrong(C.tare_file_put_tar(h.c, a.text(dir), C.int32_t(archive), &said))
-	return reportOf(said, err)
+	return parsed[CopyReport](answer(func(a *arena, out **C.tare_bytes) *C.tare_error {
+		return C.tare_file_put_tar(h.c, a.text(dir), C.int32_t(archive), out)
+	}))
 }
 
 func (h sandboxHandle) getTar(path string, archive int) (*CopyReport, error) {
-	var a arena
-	defer a.free()
-	var said *C.tare_bytes
-	err := wrong(C.tare_file_get_tar(h.c, a.text(path), C.int32_t(archive), &said))
-	return reportOf(said, err)
+	return parsed[CopyReport](answer(func(a *arena, out **C.tare_bytes) *C.tare_error {
+		return C.tare_file_get_tar(h.c, a.text(path), C.int32_t(archive), out)
+	}))
 }

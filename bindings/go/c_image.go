@@ -72,11 +72,7 @@ func (h imageHandle) reference() string { return C.GoString(C.tare_image_referen
 func (h imageHandle) digest() string    { return C.GoString(C.tare_image_digest(h.c)) }
 
 func (h imageHandle) inspect() ([]byte, error) {
-	var out *C.tare_bytes
-	if err := wrong(C.tare_image_inspect(h.c, &out)); err != nil {
-		return nil, err
-	}
-	return taken(out), nil
+	return answer(func(_ *arena, out **C.tare_bytes) *C.tare_error { return C.tare_image_inspect(h.c, out) })
 }
 
 // The calls that bring images take the same options.
@@ -149,14 +145,9 @@ func (h storeHandle) do(b bring) (brought, error) {
 }
 
 func unpackLayer(fd int, dir string, flags uint64) ([]byte, error) {
-	var a arena
-	defer a.free()
-	var out *C.tare_bytes
-	err := wrong(C.tare_unpack_layer(C.int32_t(fd), a.text(dir), C.uint64_t(flags), &out))
-	if err != nil {
-		return nil, err
-	}
-	return taken(out), nil
+	return answer(func(a *arena, out **C.tare_bytes) *C.tare_error {
+		return C.tare_unpack_layer(C.int32_t(fd), a.text(dir), C.uint64_t(flags), out)
+	})
 }
 
 const (

@@ -10,12 +10,10 @@ type openingHandle struct{ c *C.tare_opening }
 
 // begin begins to open a sandbox: on an image, unless that is a zero value; in
 // a root directory, unless that is empty; else as the specification says.
-func (h storeHandle) begin(image imageHandle, root string, spec []byte) (openingHandle, error) {
-	var a arena
-	defer a.free()
-	var o openingHandle
-	text, length := (*C.char)(a.bytes(spec)), C.size_t(len(spec))
-	err := wrong(C.tare_sandbox_begin(h.c, image.c, a.text(root), text, length, &o.c))
+func (h storeHandle) begin(image imageHandle, root string, spec []byte) (o openingHandle, err error) {
+	err = call(func(a *arena) *C.tare_error {
+		return C.tare_sandbox_begin(h.c, image.c, a.text(root), a.bytes(spec), C.size_t(len(spec)), &o.c)
+	})
 	return o, err
 }
 

@@ -6,15 +6,10 @@ package tare
 // #include <tare.h>
 import "C"
 
-import "unsafe"
-
 type storeHandle struct{ c *C.tare_store }
 
-func openStore(path string) (storeHandle, error) {
-	var a arena
-	defer a.free()
-	var h storeHandle
-	err := wrong(C.tare_store_open(a.text(path), &h.c))
+func openStore(path string) (h storeHandle, err error) {
+	err = call(func(a *arena) *C.tare_error { return C.tare_store_open(a.text(path), &h.c) })
 	return h, err
 }
 
@@ -29,17 +24,11 @@ func (h storeHandle) recover() (Recovered, error) {
 }
 
 func (h storeHandle) list() ([]byte, error) {
-	var out *C.tare_bytes
-	if err := wrong(C.tare_store_list(h.c, &out)); err != nil {
-		return nil, err
-	}
-	return taken(out), nil
+	return answer(func(_ *arena, out **C.tare_bytes) *C.tare_error { return C.tare_store_list(h.c, out) })
 }
 
 func (h storeHandle) tag(reference, name string) error {
-	var a arena
-	defer a.free()
-	return wrong(C.tare_store_tag(h.c, a.text(reference), a.text(name)))
+	return call(func(a *arena) *C.tare_error { return C.tare_store_tag(h.c, a.text(reference), a.text(name)) })
 }
 
 func collected(c C.tare_collected) Collected {
@@ -47,10 +36,8 @@ func collected(c C.tare_collected) Collected {
 }
 
 func (h storeHandle) remove(reference string) (Collected, error) {
-	var a arena
-	defer a.free()
 	c := C.tare_collected{size: C.sizeof_tare_collected}
-	err := wrong(C.tare_store_remove(h.c, a.text(reference), &c))
+	err := call(func(a *arena) *C.tare_error { return C.tare_store_remove(h.c, a.text(reference), &c) })
 	return collected(c), err
 }
 
@@ -61,11 +48,7 @@ func (h storeHandle) gc() (Collected, error) {
 }
 
 func (h storeHandle) check() ([]byte, error) {
-	var out *C.tare_bytes
-	if err := wrong(C.tare_store_check(h.c, &out)); err != nil {
-		return nil, err
-	}
-	return taken(out), nil
+	return answer(func(_ *arena, out **C.tare_bytes) *C.tare_error { return C.tare_store_check(h.c, out) })
 }
 
 func (h storeHandle) repair() (int, error) {
@@ -75,39 +58,35 @@ func (h storeHandle) repair() (int, error) {
 }
 
 func (h storeHandle) mount(reference, dir string, options []byte) error {
-	var a arena
-	defer a.free()
-	text := (*C.char)(a.bytes(options))
-	return wrong(C.tare_tree_mount(h.c, a.text(reference), a.text(dir), text, C.size_t(len(options))))
+	return call(func(a *arena) *C.tare_error {
+		return C.tare_tree_mount(h.c, a.text(reference), a.text(dir), a.bytes(options), C.size_t(len(options)))
+	})
 }
 
 func (h storeHandle) unmount(dir string, lazy bool) error {
-	var a arena
-	defer a.free()
 	flags := C.uint64_t(0)
 	if lazy {
 		flags = C.TARE_UNMOUNT_LAZY
 	}
-	return wrong(C.tare_tree_unmount(h.c, a.text(dir), flags))
+	return call(func(a *arena) *C.tare_error { return C.tare_tree_unmount(h.c, a.text(dir), flags) })
 }
 
 // openPool opens a pool on an image, or on that of the specification if the
 // handle is a zero value.
-func (h storeHandle) openPool(image imageHandle, spec []byte, size PoolSize) (poolHandle, error) {
-	var a arena
-	defer a.free()
-	var p poolHandle
-	text, length := (*C.char)(a.bytes(spec)), C.size_t(len(spec))
-	err := wrong(C.tare_pool_open(h.c, image.c, text, length, C.uint64_t(size.Min), C.uint64_t(size.Max), &p.c))
+func (h storeHandle) openPool(image imageHandle, spec []byte, size PoolSize) (p poolHandle, err error) {
+	least, most := C.uint64_t(size.Min), C.uint64_t(size.Max)
+	err = call(func(a *arena) *C.tare_error {
+		return C.tare_pool_open(h.c, image.c, a.bytes(spec), C.size_t(len(spec)), least, most, &p.c)
+	})
 	return p, err
 }
 
 // bytes is a copy in C's memory; NULL for no bytes.
-func (a *arena) bytes(data []byte) unsafe.Pointer {
+func (a *arena) bytes(data []byte) *C.char {
 	if len(data) == 0 {
 		return nil
 	}
 	p := C.CBytes(data)
 	*a = append(*a, p)
-	return p
+	return (*C.char)(p)
 }

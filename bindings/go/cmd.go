@@ -266,7 +266,7 @@ func (c *Cmd) spawn(s start) error {
 	if err != nil {
 		return err
 	}
-	p, err := newProcess(h, fds, c.place)
+	p, err := newProcess(h, fds, c.place, true)
 	if err != nil {
 		closeAll(fds.stdout, fds.stderr)
 		return err

@@ -39,14 +39,14 @@ func (f *Files) Get(path, local string) (report *CopyReport, err error) {
 }
 
 // PutTar is as [Sandbox.PutTar].
-func (f *Files) PutTar(dir string, archive io.Reader) (report *CopyReport, err error) {
-	err = f.onPath("put tar", dir, func(h sandboxHandle) error {
-		return reading(nil, archive, func(fd int) (err error) {
+func (f *Files) PutTar(dir string, archive io.Reader) (*CopyReport, error) {
+	return fromPath(f, "put tar", dir, func(h sandboxHandle) (report *CopyReport, err error) {
+		err = reading(nil, archive, func(fd int) (err error) {
 			report, err = h.putTar(dir, fd)
 			return err
 		})
+		return report, err
 	})
-	return report, err
 }
 
 // GetTar is as [Sandbox.GetTar].

@@ -7,7 +7,6 @@ package tare
 import (
 	"errors"
 	"os"
-	"path"
 	"strings"
 	"syscall"
 	"time"
@@ -73,24 +72,15 @@ func (f *Files) with(do func(sandboxHandle) error) error {
 }
 
 // OpenFile is as [Sandbox.OpenFile].
-func (f *Files) OpenFile(name string, flag int, perm os.FileMode) (file *os.File, err error) {
-	err = f.onPath("open", name, func(h sandboxHandle) error {
-		fd, err := h.openFile(name, flag&^syscall.O_CLOEXEC, unixMode(perm))
-		if err == nil {
-			file = os.NewFile(uintptr(fd), name)
-		}
-		return err
+func (f *Files) OpenFile(name string, flag int, perm os.FileMode) (*os.File, error) {
+	return fromPath(f, "open", name, func(h sandboxHandle) (*os.File, error) {
+		return h.openFile(name, name, flag&^syscall.O_CLOEXEC, unixMode(perm))
 	})
-	return file, err
 }
 
 // ReadFile is as [Sandbox.ReadFile].
-func (f *Files) ReadFile(name string) (data []byte, err error) {
-	err = f.onPath("read", name, func(h sandboxHandle) (err error) {
-		data, err = h.readFile(name)
-		return err
-	})
-	return data, err
+func (f *Files) ReadFile(name string) ([]byte, error) {
+	return fromPath(f, "read", name, func(h sandboxHandle) ([]byte, error) { return h.readFile(name) })
 }
 
 // WriteFile is as [Sandbox.WriteFile].
@@ -105,37 +95,17 @@ func (f *Files) Stat(name string) (os.FileInfo, error) { return f.info("stat", n
 func (f *Files) Lstat(name string) (os.FileInfo, error) { return f.info("lstat", name, false) }
 
 func (f *Files) info(op, name string, follow bool) (os.FileInfo, error) {
-	var s syscall.Stat_t
-	err := f.onPath(op, name, func(h sandboxHandle) (err error) {
-		s, err = h.stat(name, follow)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return info{path.Base(name), s}, nil
+	return fromPath(f, op, name, func(h sandboxHandle) (os.FileInfo, error) { return h.stat(name, name, follow) })
 }
 
 // ReadDir is as [Sandbox.ReadDir].
 func (f *Files) ReadDir(name string) ([]os.DirEntry, error) {
-	var all []entry
-	err := f.onPath("open", name, func(h sandboxHandle) (err error) {
-		all, err = h.list(name)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return entries(all), nil
+	return fromPath(f, "open", name, func(h sandboxHandle) ([]os.DirEntry, error) { return h.list(name) })
 }
 
 // Readlink is as [Sandbox.Readlink].
-func (f *Files) Readlink(name string) (target string, err error) {
-	err = f.onPath("readlink", name, func(h sandboxHandle) (err error) {
-		target, err = h.readlink(name)
-		return err
-	})
-	return target, err
+func (f *Files) Readlink(name string) (string, error) {
+	return fromPath(f, "readlink", name, func(h sandboxHandle) (string, error) { return h.readlink(name) })
 }
 
 // Mkdir is as [Sandbox.Mkdir].
@@ -221,6 +191,15 @@ func (f *Files) onPath(op, name string, do func(sandboxHandle) error) error {
 		return &os.PathError{Op: op, Path: name, Err: err}
 	}
 	return nil
+}
+
+// fromPath makes a call of a path that returns a value.
+func fromPath[T any](f *Files, op, name string, do func(sandboxHandle) (T, error)) (value T, err error) {
+	err = f.onPath(op, name, func(h sandboxHandle) (err error) {
+		value, err = do(h)
+		return err
+	})
+	return value, err
 }
 
 // valid refuses text that C would cut.

@@ -9,25 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"sort"
 	"syscall"
 	"time"
 )
-
-type entry struct {
-	name string
-	stat syscall.Stat_t
-}
-
-// entries are the contents of a directory, sorted.
-func entries(all []entry) []fs.DirEntry {
-	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
-	sorted := make([]fs.DirEntry, 0, len(all))
-	for _, e := range all {
-		sorted = append(sorted, fs.FileInfoToDirEntry(info{e.name, e.stat}))
-	}
-	return sorted
-}
 
 // FS is as [Sandbox.FS].
 func (f *Files) FS() fs.FS { return tree{f} }
@@ -48,83 +32,64 @@ func inside(op, name string) (string, error) {
 	return path.Join("/", name), nil
 }
 
-// read makes a call of a name, as an absolute path.
-func (t tree) read(op, name string, do func(h sandboxHandle, at string) error) error {
+// fromTree makes a call of a name, as an absolute path, that returns a value.
+func fromTree[T any](t tree, op, name string, do func(h sandboxHandle, at string) (T, error)) (value T, err error) {
 	at, err := inside(op, name)
 	if err != nil {
-		return err
+		return value, err
 	}
-	if err := t.of.with(func(h sandboxHandle) error { return do(h, at) }); err != nil {
-		return &fs.PathError{Op: op, Path: name, Err: err}
-	}
-	return nil
-}
-
-func (t tree) Open(name string) (opened fs.File, err error) {
-	err = t.read("open", name, func(h sandboxHandle, at string) error {
-		s, err := h.stat(at, true)
-		if err != nil {
-			return err
-		}
-		found := info{path.Base(name), s}
-		if found.IsDir() {
-			opened = &directory{tree: t, name: name, info: found}
-			return nil
-		}
-		fd, err := h.openFile(at, syscall.O_RDONLY, 0)
-		if err == nil {
-			opened = &file{os.NewFile(uintptr(fd), name), found}
-		}
+	err = t.of.with(func(h sandboxHandle) (err error) {
+		value, err = do(h, at)
 		return err
 	})
-	return opened, err
+	if err != nil {
+		err = &fs.PathError{Op: op, Path: name, Err: err}
+	}
+	return value, err
+}
+
+func (t tree) Open(name string) (fs.File, error) {
+	return fromTree(t, "open", name, func(h sandboxHandle, at string) (fs.File, error) {
+		found, err := h.stat(at, name, true)
+		if err != nil {
+			return nil, err
+		}
+		if found.IsDir() {
+			return &directory{tree: t, name: name, info: found}, nil
+		}
+		opened, err := h.openFile(at, name, syscall.O_RDONLY, 0)
+		if err != nil {
+			return nil, err
+		}
+		return &file{opened, found}, nil
+	})
 }
 
 func (t tree) Stat(name string) (fs.FileInfo, error)  { return t.info("stat", name, true) }
 func (t tree) Lstat(name string) (fs.FileInfo, error) { return t.info("lstat", name, false) }
 
-func (t tree) info(op, name string, follow bool) (found fs.FileInfo, err error) {
-	err = t.read(op, name, func(h sandboxHandle, at string) error {
-		s, err := h.stat(at, follow)
-		if err == nil {
-			found = info{path.Base(name), s}
-		}
-		return err
+func (t tree) info(op, name string, follow bool) (fs.FileInfo, error) {
+	return fromTree(t, op, name, func(h sandboxHandle, at string) (fs.FileInfo, error) {
+		return h.stat(at, name, follow)
 	})
-	return found, err
 }
 
-func (t tree) ReadLink(name string) (target string, err error) {
-	err = t.read("readlink", name, func(h sandboxHandle, at string) (err error) {
-		target, err = h.readlink(at)
-		return err
-	})
-	return target, err
+func (t tree) ReadLink(name string) (string, error) {
+	return fromTree(t, "readlink", name, sandboxHandle.readlink)
 }
 
-func (t tree) ReadFile(name string) (data []byte, err error) {
-	err = t.read("read", name, func(h sandboxHandle, at string) (err error) {
-		data, err = h.readFile(at)
-		return err
-	})
-	return data, err
+func (t tree) ReadFile(name string) ([]byte, error) {
+	return fromTree(t, "read", name, sandboxHandle.readFile)
 }
 
-func (t tree) ReadDir(name string) (sorted []fs.DirEntry, err error) {
-	err = t.read("open", name, func(h sandboxHandle, at string) error {
-		all, err := h.list(at)
-		if err == nil {
-			sorted = entries(all)
-		}
-		return err
-	})
-	return sorted, err
+func (t tree) ReadDir(name string) ([]fs.DirEntry, error) {
+	return fromTree(t, "open", name, sandboxHandle.list)
 }
 
 // file is a regular file: reading and seeking are the descriptor's.
 type file struct {
 	*os.File
-	info info
+	info fs.FileInfo
 }
 
 // Stat returns the file's metadata, under its last name.
@@ -133,7 +98,7 @@ func (f *file) Stat() (fs.FileInfo, error) { return f.info, nil }
 type directory struct {
 	tree    tree
 	name    string
-	info    info
+	info    fs.FileInfo
 	entries []fs.DirEntry
 	read    bool
 	closed  bool

@@ -6,7 +6,6 @@ package tare
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -207,21 +206,13 @@ func (s *ImageStore) LoadFrom(ctx context.Context, archive io.Reader, options *I
 // done, the directory is unchanged.
 func (s *ImageStore) Unpack(ctx context.Context, reference, dir string, options *ImportOptions) (*UnpackedImage, error) {
 	_, said, err := s.bring(ctx, bring{what: bringUnpack, reference: reference, dir: dir}, options)
-	return unpacked(said, err)
+	return parsed[UnpackedImage](said, err)
 }
 
 // Unpack is as [ImageStore.Unpack], without a store: for "oci:" and "archive:".
 func Unpack(ctx context.Context, reference, dir string, options *ImportOptions) (*UnpackedImage, error) {
 	_, said, err := (*ImageStore)(nil).bring(ctx, bring{what: bringUnpack, reference: reference, dir: dir, alone: true}, options)
-	return unpacked(said, err)
-}
-
-func unpacked(said []byte, err error) (*UnpackedImage, error) {
-	if err != nil {
-		return nil, err
-	}
-	image := &UnpackedImage{}
-	return image, json.Unmarshal(said, image)
+	return parsed[UnpackedImage](said, err)
 }
 
 // unopened returns whether this is nil or a zero value.

@@ -62,6 +62,15 @@ func (s *ImageStore) with(do func(storeHandle) error) error {
 	return do(held.storeHandle)
 }
 
+// fromStore makes a call that returns a value.
+func fromStore[T any](s *ImageStore, do func(storeHandle) (T, error)) (value T, err error) {
+	err = s.with(func(h storeHandle) (err error) {
+		value, err = do(h)
+		return err
+	})
+	return value, err
+}
+
 // Close releases the store. Images and sandboxes live on. Closing a closed
 // store does nothing.
 func (s *ImageStore) Close() error {
@@ -77,22 +86,15 @@ func (s *ImageStore) Close() error {
 func (s *ImageStore) drop() { _ = s.end(func() error { return nil }) }
 
 // Path is the store's directory, absolute; empty for a store that was closed.
-func (s *ImageStore) Path() (path string) {
+func (s *ImageStore) Path() string {
 	// An error means closed, or never opened.
-	_ = s.with(func(h storeHandle) error {
-		path = h.path()
-		return nil
-	})
+	path, _ := fromStore(s, func(h storeHandle) (string, error) { return h.path(), nil })
 	return path
 }
 
 // Doctor is as [Doctor], for this store's directory.
-func (s *ImageStore) Doctor() (report json.RawMessage, err error) {
-	err = s.with(func(h storeHandle) (err error) {
-		report, err = doctor(h.path())
-		return err
-	})
-	return report, err
+func (s *ImageStore) Doctor() (json.RawMessage, error) {
+	return fromStore(s, func(h storeHandle) (json.RawMessage, error) { return doctor(h.path()) })
 }
 
 // Recovered is the result of Recover.
@@ -105,23 +107,14 @@ type Recovered struct {
 }
 
 // Recover removes leftovers of killed processes. Opening a store does the same.
-func (s *ImageStore) Recover() (r Recovered, err error) {
-	err = s.with(func(h storeHandle) (err error) {
-		r, err = h.recover()
-		return err
-	})
-	return r, err
-}
+func (s *ImageStore) Recover() (Recovered, error) { return fromStore(s, storeHandle.recover) }
 
 // Images lists the images of the store, once for each name.
 func (s *ImageStore) Images() (list []StoredImage, err error) {
-	err = s.with(func(h storeHandle) error {
-		said, err := h.list()
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(said, &list)
-	})
+	said, err := fromStore(s, storeHandle.list)
+	if err == nil {
+		err = json.Unmarshal(said, &list)
+	}
 	return list, err
 }
 
@@ -152,22 +145,12 @@ func (s *ImageStore) Remove(reference string) (c Collected, err error) {
 	if err = valid(reference); err != nil {
 		return c, err
 	}
-	err = s.with(func(h storeHandle) (err error) {
-		c, err = h.remove(reference)
-		return err
-	})
-	return c, err
+	return fromStore(s, func(h storeHandle) (Collected, error) { return h.remove(reference) })
 }
 
 // GC removes blobs and layers that no image of the store needs and no process
 // uses.
-func (s *ImageStore) GC() (c Collected, err error) {
-	err = s.with(func(h storeHandle) (err error) {
-		c, err = h.gc()
-		return err
-	})
-	return c, err
-}
+func (s *ImageStore) GC() (Collected, error) { return fromStore(s, storeHandle.gc) }
 
 // StoreReport is the result of a check of a store.
 type StoreReport struct {
@@ -192,29 +175,12 @@ type StoreProblem struct {
 // Check reads every blob and compares the digest, and checks that every image
 // has its parts. Check changes nothing.
 func (s *ImageStore) Check() (*StoreReport, error) {
-	report := &StoreReport{}
-	err := s.with(func(h storeHandle) error {
-		said, err := h.check()
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(said, report)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return report, nil
+	return parsed[StoreReport](fromStore(s, storeHandle.check))
 }
 
 // Repair checks the store and removes damaged parts, so that the next import
 // brings them again. Repair returns the number of removed blobs and layers.
-func (s *ImageStore) Repair() (removed int, err error) {
-	err = s.with(func(h storeHandle) (err error) {
-		removed, err = h.repair()
-		return err
-	})
-	return removed, err
-}
+func (s *ImageStore) Repair() (int, error) { return fromStore(s, storeHandle.repair) }
 
 // MountOptions is how a view of an image is mounted. The zero value, and nil,
 // have the defaults of a sandbox.
@@ -284,16 +250,10 @@ func UnpackLayer(blob io.Reader, dir string, options *LayerOptions) (*UnpackedLa
 	if options != nil && options.UserXattr {
 		flags |= layerUserXattr
 	}
-	layer := &UnpackedLayer{}
-	err := reading(nil, blob, func(fd int) error {
-		said, err := unpackLayer(fd, dir, flags)
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(said, layer)
+	var said []byte
+	err := reading(nil, blob, func(fd int) (err error) {
+		said, err = unpackLayer(fd, dir, flags)
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return layer, nil
+	return parsed[UnpackedLayer](said, err)
 }

@@ -43,40 +43,24 @@ type Process struct {
 	place place
 }
 
-// newProcess takes over the only handle of a command. After an error the
-// command is killed.
-func newProcess(h processHandle, fds descriptors, place place) (*Process, error) {
-	p, err := held(h, fds, place)
-	if err != nil {
-		// An error means that the command is gone already.
-		_ = h.kill()
-		p.let()
-		return nil, err
-	}
-	return p, nil
-}
-
-// found takes over a second handle of a command, which runs on after an error.
-func found(h processHandle, fds descriptors, place place) (*Process, error) {
-	p, err := held(h, fds, place)
-	if err != nil {
-		p.let()
-		return nil, err
-	}
-	return p, nil
-}
-
-// held makes a process of a handle; release the handle after an error.
-func held(h processHandle, fds descriptors, place place) (*Process, error) {
+// newProcess takes over a handle of a command. After an error the command is
+// killed if the handle is its only one; else the command runs on.
+func newProcess(h processHandle, fds descriptors, place place, only bool) (*Process, error) {
 	p := &Process{h: h, id: h.id(), pidfd: fds.pidfd, place: place}
 	var err error
 	if p.status, err = share(fds.status, "status"); err == nil {
 		p.conn, err = p.status.SyscallConn()
 	}
-	if err == nil {
-		runtime.SetFinalizer(p, (*Process).drop)
+	if err != nil {
+		if only {
+			// An error means that the command is gone already.
+			_ = h.kill()
+		}
+		p.let()
+		return nil, err
 	}
-	return p, err
+	runtime.SetFinalizer(p, (*Process).drop)
+	return p, nil
 }
 
 // ID is the command's number in its sandbox, unique there, for

@@ -182,7 +182,7 @@ func (sb *Sandbox) Process(id uint64) (*Process, error) {
 	if err != nil {
 		return nil, sb.told(err)
 	}
-	return found(h, fds, sb)
+	return newProcess(h, fds, sb, false)
 }
 
 // SetLimits changes limits while commands run: the keys memory, swap, cpus,
