@@ -2,6 +2,7 @@
 //! Host processes to be killed and misused: this binary again, in several
 //! roles.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::iter;
@@ -25,21 +26,31 @@ use crate::{SOON, await_end, helper_of};
 /// Starts a host in `role`, with the ground's store and tree, in a separate
 /// process group.
 pub(crate) fn start(ground: &Ground, role: &str) -> Child {
-    let mut command = Command::new(this_program());
-    spawn(ground, role, command.process_group(0))
+    let mut env = Command::new("env");
+    spawn(ground, role, env.process_group(0))
 }
 
 /// The same as process 1 of a new pid namespace.
 pub(crate) fn start_as_first(ground: &Ground, role: &str) -> Child {
     let mut unshare = Command::new("unshare");
     unshare.args(["--pid", "--fork", "--mount-proc"]);
-    spawn(ground, role, unshare.arg(this_program()))
+    spawn(ground, role, &mut unshare)
 }
 
-fn spawn(ground: &Ground, role: &str, command: &mut Command) -> Child {
+/// The same by a command that starts the program behind its words.
+pub(crate) fn spawn(ground: &Ground, role: &str, command: &mut Command) -> Child {
+    let command = command.arg(this_program());
     let host = in_role(command, "child::host_in_a_role", role, ground.path(""));
     host.stdin(Stdio::null()).stdout(Stdio::piped());
     host.spawn().unwrap()
+}
+
+/// Waits for a host, which must succeed.
+#[track_caller]
+pub(crate) fn assert_success(host: Child) {
+    let output = host.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}");
 }
 
 /// Waits until the host has said `word` and returns the rest of the line.
@@ -126,8 +137,19 @@ fn host_in_a_role() {
             drop((sandbox, store));
             assert_childless();
         }
+        "unmount" => unmount_the_working_directory(&store, ground),
         other => panic!("{other}"),
     }
+}
+
+fn unmount_the_working_directory(store: &Store, ground: &Path) {
+    let here = env::current_dir().unwrap();
+    let sandbox = Sandbox::open(store, &spec(ground, "{}")).unwrap();
+    env::set_current_dir("/").unwrap();
+    let done = Command::new("umount").arg(&here).status().unwrap();
+    assert!(done.success(), "{here:?}");
+    let helper = format!("/proc/{}", helper_of(&sandbox));
+    assert!(Path::new(&helper).exists());
 }
 
 /// Makes every kind of trace outside, over and over, until killed.

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -132,18 +132,11 @@ fn host_killed_while_its_copy_lives_leaves_nothing() {
     assert_rested(&before, &ground);
 }
 
-#[track_caller]
-fn assert_success(host: Child) {
-    let output = host.wait_with_output().unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{shown}");
-}
-
 #[test]
 fn hosts_with_their_own_ideas_of_children_get_exact_codes() {
     let (_alone, ground, before) = opened_before();
     for role in ["ignore", "greedy", "subreaper"] {
-        assert_success(child::start(&ground, role));
+        child::assert_success(child::start(&ground, role));
     }
     assert_rested(&before, &ground);
 }
@@ -151,10 +144,10 @@ fn hosts_with_their_own_ideas_of_children_get_exact_codes() {
 #[test]
 fn hosts_that_inherit_the_helper_have_no_child_once_the_store_is_closed() {
     let (_alone, ground, before) = opened_before();
-    assert_success(child::start(&ground, "childless"));
-    assert_success(child::start(&ground, "bereaved"));
+    child::assert_success(child::start(&ground, "childless"));
+    child::assert_success(child::start(&ground, "bereaved"));
     if nix::unistd::geteuid().is_root() {
-        assert_success(child::start_as_first(&ground, "childless"));
+        child::assert_success(child::start_as_first(&ground, "childless"));
     }
     assert_swept(&before, &ground.store);
 }

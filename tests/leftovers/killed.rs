@@ -3,7 +3,6 @@
 //! nothing, without a sweep; with their helper, nothing after the next open.
 
 use std::env;
-use std::path::Path;
 use std::process::{Child, Command};
 use std::thread;
 use std::time::Instant;
@@ -11,7 +10,6 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgid, getsid};
 use tare::Store;
-use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{Host, need};
 
 use crate::child;
@@ -130,23 +128,9 @@ fn helper_is_in_no_group_and_no_session_of_the_hosts() {
 #[test]
 fn helper_keeps_no_directory_of_the_hosts_busy() {
     need!(namespace_root);
-    let name = "killed::helper_keeps_no_directory_of_the_hosts_busy";
-    if env::var("TARE_TEST_AGAIN").is_ok_and(|test| test == name) {
-        let ground = Ground::new();
-        let here = env::current_dir().unwrap();
-        let sandbox = ground.open();
-        env::set_current_dir("/").unwrap();
-        let done = Command::new("umount").arg(&here).status().unwrap();
-        assert!(done.success(), "{here:?}");
-        assert!(Path::new(&format!("/proc/{}", helper_of(&sandbox))).exists());
-        return;
-    }
     let _alone = Host::exclusive();
     let script = "mount -t tmpfs x /mnt && cd /mnt && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command
-        .args(["-m", "sh", "-c", script, "sh"])
-        .arg(this_program())
-        .env("TARE_TEST_AGAIN", name);
-    passes_again(&mut command, name);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-m", "sh", "-c", script, "sh"]);
+    child::assert_success(child::spawn(&Ground::new(), "unmount", &mut unshare));
 }
