@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
-use std::hash::Hash;
 use std::time::Duration;
 
 use crate::backend::Lower;
@@ -18,7 +17,7 @@ use crate::parts::rlimit;
 use crate::spec::Spec;
 use crate::wire::{self, Field as _, ListBuf, Run};
 
-/// The search path of programs without another one; Docker's default.
+/// The default search path of programs, as Docker's.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A command as the wire carries it; owns what a [`Run`] borrows.
@@ -50,31 +49,22 @@ impl EncodedRun {
         command.validate()?;
         let config = &rootfs.config;
         // Precedence: command, spec, image, default.
-        let user = [&command.user, &spec.user, &config.user]
-            .into_iter()
-            .flatten()
-            .next();
-        let cwd = [&command.cwd, &spec.workdir, &config.workdir]
-            .into_iter()
-            .flatten()
-            .next();
+        let user = command.user.as_ref().or(spec.user.as_ref());
+        let user = user.or(config.user.as_ref());
+        let cwd = command.cwd.as_ref().or(spec.workdir.as_ref());
+        let cwd = cwd.or(config.workdir.as_ref());
         let argv: Result<Vec<CString>> = command.argv.iter().map(|a| c_string("argv", a)).collect();
         let env = environment(instance, spec, rootfs, command);
-        let lookup = |name: &str| {
-            env.iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, value)| *value)
-        };
-        let mut flags = if lookup("HOME").is_none() {
-            wire::ADD_HOME
-        } else {
-            0
-        };
+        let lookup = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+        let mut flags = 0;
+        if lookup("HOME").is_none() {
+            flags |= wire::ADD_HOME;
+        }
         if command.tty.is_some() {
             flags |= wire::TTY;
         }
-        // The host's directories are as they are, and a caller that names one
-        // for a command means one that is there.
+        // A view of the host gets no new directories, and a caller that names a
+        // directory for a command means an existing one.
         if command.cwd.is_none() && rootfs.lower != Lower::Host {
             flags |= wire::MAKE_CWD;
         }
@@ -82,7 +72,7 @@ impl EncodedRun {
         for (_, number) in &command.fds {
             number.put(&mut fds);
         }
-        // Rounded up: 0 stands for no limit.
+        // Rounded up, because 0 stands for no limit.
         let timeout = |t: Duration| {
             u64::try_from(t.as_nanos().div_ceil(1_000_000))
                 .unwrap_or(u64::MAX)
@@ -128,7 +118,7 @@ impl EncodedRun {
     }
 }
 
-/// The capabilities of a command, for which those of its sandbox are the start.
+/// Returns the capabilities of a command: those of its sandbox, changed.
 fn caps(instance: &Instance, spec: &Spec, command: &Command) -> Result<CapSet> {
     match (&command.cap_add[..], &command.cap_drop[..]) {
         ([], []) => Ok(instance.setup.caps),
@@ -136,7 +126,7 @@ fn caps(instance: &Instance, spec: &Spec, command: &Command) -> Result<CapSet> {
     }
 }
 
-/// The user, and a supplementary group in each line behind it.
+/// Returns the user, and each supplementary group in a line of its own.
 fn user_and_groups<'a>(user: &'a str, groups: &[String]) -> Result<Cow<'a, str>> {
     if user.contains('\n') {
         let why = format_args!("user {user:?} is no name of passwd(5)");
@@ -148,9 +138,9 @@ fn user_and_groups<'a>(user: &'a str, groups: &[String]) -> Result<Cow<'a, str>>
     })
 }
 
-/// The variables of a command: the image's, the spec's over them, the command's
-/// over those, and the ones that other engines add. The last value of a name
-/// wins, in the place of the first.
+/// Returns the variables of a command: first those that other engines add, then
+/// the image's, the spec's and the command's. The last value of a name wins, in
+/// the place of the first.
 fn environment<'a>(
     instance: &'a Instance,
     spec: &'a Spec,
@@ -168,32 +158,20 @@ fn environment<'a>(
     merge(texts.chain(command))
 }
 
-/// Names up to which comparing with each is cheaper than a table.
-const FEW: usize = 32;
-
-/// Keeps each name once. An image may bring as many names as it likes, so above
-/// [`FEW`] a table finds them.
-fn merge<'a, N: Copy + Eq + Hash>(
-    variables: impl Iterator<Item = (N, &'a OsStr)>,
-) -> Vec<(N, &'a OsStr)> {
-    let mut merged: Vec<(N, &OsStr)> = Vec::new();
-    let mut places: HashMap<N, usize> = HashMap::new();
+/// Keeps each name once. Looks names up in a table, because an image may bring
+/// any number of them.
+fn merge<'a>(
+    variables: impl Iterator<Item = (&'a OsStr, &'a OsStr)>,
+) -> Vec<(&'a OsStr, &'a OsStr)> {
+    /// More names than most commands have, so that nothing grows.
+    const USUAL: usize = 32;
+    let mut merged: Vec<(&OsStr, &OsStr)> = Vec::with_capacity(USUAL);
+    let mut places: HashMap<&OsStr, usize> = HashMap::with_capacity(USUAL);
     for (name, value) in variables {
-        if merged.len() == FEW && places.is_empty() {
-            places.extend(merged.iter().enumerate().map(|(at, (n, _))| (*n, at)));
-        }
-        let place = match merged.len() < FEW {
-            true => merged.iter().position(|(n, _)| *n == name),
-            false => places.get(&name).copied(),
-        };
-        match place {
-            Some(at) => merged[at].1 = value,
-            None => {
-                if merged.len() >= FEW {
-                    places.insert(name, merged.len());
-                }
-                merged.push((name, value));
-            }
+        let at = *places.entry(name).or_insert(merged.len());
+        match merged.get_mut(at) {
+            Some(pair) => pair.1 = value,
+            None => merged.push((name, value)),
         }
     }
     merged
@@ -212,64 +190,13 @@ fn variables(env: &[(&OsStr, &OsStr)]) -> Result<ListBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::hash::Hasher;
-
     use super::*;
-
-    fn texts(count: usize) -> Vec<(String, String)> {
-        (0..count).map(|n| (format!("V{n}"), "x".into())).collect()
-    }
-
-    fn of(texts: &[(String, String)]) -> Vec<(&OsStr, &OsStr)> {
-        let pairs = texts.iter().map(|(n, v)| (n.as_ref(), v.as_ref()));
-        merge(pairs)
-    }
 
     #[test]
     fn environment_last_value_wins_in_the_first_place() {
-        for count in [3, FEW - 1, FEW, FEW + 1, 3 * FEW] {
-            let mut all = texts(count);
-            for at in 0..count {
-                all.push((format!("V{at}"), format!("new{at}")));
-            }
-            all.push(("LAST".into(), "z".into()));
-            let merged = of(&all);
-            assert_eq!(merged.len(), count + 1);
-            for (at, (name, value)) in merged[..count].iter().enumerate() {
-                assert_eq!(*name, OsStr::new(&format!("V{at}")));
-                assert_eq!(*value, OsStr::new(&format!("new{at}")));
-            }
-            assert_eq!(merged[count].0, "LAST");
-        }
-    }
-
-    /// A name that counts how often it is compared.
-    #[derive(Clone, Copy)]
-    struct Counted<'a>(usize, &'a Cell<usize>);
-
-    impl PartialEq for Counted<'_> {
-        fn eq(&self, other: &Self) -> bool {
-            self.1.set(self.1.get() + 1);
-            self.0 == other.0
-        }
-    }
-
-    impl Eq for Counted<'_> {}
-
-    impl Hash for Counted<'_> {
-        fn hash<H: Hasher>(&self, state: &mut H) {
-            self.0.hash(state);
-        }
-    }
-
-    #[test]
-    fn environment_of_any_size_is_compared_a_few_times_each() {
-        const MANY: usize = 20_000;
-        let count = Cell::new(0);
-        let twice = (0..MANY).chain(0..MANY);
-        let merged = merge(twice.map(|n| (Counted(n, &count), OsStr::new("x"))));
-        assert_eq!(merged.len(), MANY);
-        assert!(count.get() < MANY * 4, "{} comparisons", count.get());
+        let pairs = [("A", "1"), ("B", "2"), ("A", "3"), ("C", "4"), ("A", "5")];
+        let merged = merge(pairs.iter().map(|(n, v)| (n.as_ref(), v.as_ref())));
+        let expected = [("A", "5"), ("B", "2"), ("C", "4")];
+        assert_eq!(merged, expected.map(|(n, v)| (n.as_ref(), v.as_ref())));
     }
 }
