@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How many sandboxes a pool keeps waiting, from how they are taken.
+//! Computes the number of sandboxes that a pool keeps waiting from the takes.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result, Step};
 
-/// Between which numbers of waiting sandboxes a pool stays.
+/// Bounds of the number of waiting sandboxes of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolSize {
-    /// So many wait even if none is taken. Default: 2.
+    /// The sandboxes that wait even without a take. Default: 2.
     pub min: usize,
     /// The most sandboxes that wait, at any demand. Default: 16.
     pub max: usize,
@@ -21,10 +21,10 @@ impl Default for PoolSize {
     }
 }
 
-/// As many as one host may have of anything; far above what one machine holds.
+/// The largest bound, far above the number that a machine holds.
 const MOST: usize = 4096;
 
-/// How long some must be left over before fewer are wanted.
+/// The time that some must be left over before fewer are wanted.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The number that is wanted: doubled by a take that had to wait, and less by
@@ -56,12 +56,12 @@ impl Demand {
         })
     }
 
-    /// How many are to wait.
+    /// Returns the number that is to wait.
     pub(super) fn wanted(&self) -> usize {
         self.wanted
     }
 
-    /// One was taken, having to wait for it or not, and so many are left.
+    /// Counts a take: whether the taker had to wait, and the number left.
     pub(super) fn taken(&mut self, waited: bool, left: usize, now: Instant) {
         if waited {
             self.wanted = (self.wanted * 2).clamp(1, self.size.max);
@@ -72,7 +72,7 @@ impl Demand {
         if now.saturating_duration_since(self.since) < PATIENCE {
             return;
         }
-        // One that is left over is what a steady demand looks like.
+        // A steady demand leaves a sandbox over, too.
         let over = self.least.saturating_sub(1).div_ceil(2);
         self.wanted = self.wanted.saturating_sub(over).max(self.size.min);
         (self.least, self.since) = (usize::MAX, now);
@@ -89,32 +89,25 @@ mod tests {
     }
 
     #[test]
-    fn demand_grows_with_waiting_takers_up_to_the_maximum() {
-        let (mut demand, now) = demand(1, 6);
-        let grown: Vec<usize> = (0..4)
-            .map(|_| {
+    fn demand_follows_the_takers_between_the_bounds() {
+        // How much is wanted after each of some takes that had to wait.
+        for (min, max, expected) in [(1, 6, [2, 4, 6, 6]), (0, 3, [1, 2, 3, 3])] {
+            let (mut demand, now) = demand(min, max);
+            assert_eq!(demand.wanted(), min);
+            let grown = expected.map(|_| {
                 demand.taken(true, 0, now);
                 demand.wanted()
-            })
-            .collect();
-        assert_eq!(grown, [2, 4, 6, 6]);
-    }
-
-    #[test]
-    fn demand_shrinks_to_the_minimum_when_some_are_left_over() {
+            });
+            assert_eq!(grown, expected, "{min} {max}");
+        }
         let (mut demand, mut now) = demand(2, 16);
-        for _ in 0..4 {
-            demand.taken(true, 0, now);
-        }
-        assert_eq!(demand.wanted(), 16);
-        let mut shrunk = Vec::new();
-        for _ in 0..8 {
+        (0..4).for_each(|_| demand.taken(true, 0, now));
+        let shrunk = [9, 5, 3, 2, 2].map(|_| {
             now += PATIENCE;
-            let left = demand.wanted() - 1;
-            demand.taken(false, left, now);
-            shrunk.push(demand.wanted());
-        }
-        assert_eq!(shrunk, [9, 5, 3, 2, 2, 2, 2, 2]);
+            demand.taken(false, demand.wanted() - 1, now);
+            demand.wanted()
+        });
+        assert_eq!(shrunk, [9, 5, 3, 2, 2]);
     }
 
     #[test]
@@ -125,14 +118,6 @@ mod tests {
             demand.taken(false, 1, now);
         }
         assert_eq!(demand.wanted(), 4);
-    }
-
-    #[test]
-    fn demand_of_nothing_begins_with_the_first_taker() {
-        let (mut demand, now) = demand(0, 3);
-        assert_eq!(demand.wanted(), 0);
-        demand.taken(true, 0, now);
-        assert_eq!(demand.wanted(), 1);
     }
 
     #[test]
