@@ -77,7 +77,7 @@ pub(crate) struct Plan {
     namespaces: u64,
     empty_ns: bool,
     stage: Slot,
-    /// How mounts of the host are shown.
+    /// Mounts of the host, and how each is shown.
     pub(crate) shown: Vec<(PathBuf, ShownAs)>,
     /// True if a file system of the host may not answer.
     pub(crate) is_remote: bool,
@@ -90,7 +90,6 @@ pub(crate) struct Plan {
     seccomp: Vec<u8>,
     seccomp_at_birth: bool,
     rlimits: Vec<u8>,
-    no_setgroups: bool,
     single_id: bool,
     home: Option<CString>,
 }
@@ -107,7 +106,7 @@ pub(crate) struct Leftovers {
 }
 
 impl Plan {
-    /// Passes one more descriptor, which no operation uses.
+    /// Passes another descriptor, which no operation uses.
     pub(crate) fn pass(&mut self, fd: OwnedFd) -> Slot {
         self.fds.push(fd);
         Slot::received((self.cgroup_fds + self.fds.len()) as u32)
@@ -118,6 +117,8 @@ impl Plan {
     /// cgroups', or a user namespace of its own: a prestarted init has neither.
     pub(crate) fn split(&self) -> Option<(Prefix, Vec<u8>)> {
         let Split { prefix, rest } = prefix::split(self.ops.bytes());
+        // The helper writes the maps of a user namespace at the birth of the
+        // init, and a prestarted init is born already.
         let own_users = self.maps.iter().any(|map| !map.is_empty());
         let prefix = Prefix {
             ops: prefix,
@@ -152,10 +153,9 @@ impl Plan {
             devpts,
             dev,
             proc,
-            stage: if self.empty_ns {
-                self.stage.number() as i32
-            } else {
-                -1
+            stage: match self.empty_ns {
+                true => self.stage.number() as i32,
+                false => -1,
             },
             ops: self.ops.bytes(),
             init_caps: self.init_caps,
@@ -165,7 +165,7 @@ impl Plan {
                 seccomp: &self.seccomp,
                 seccomp_at_birth: u32::from(self.seccomp_at_birth),
                 rlimits: &self.rlimits,
-                no_setgroups: u32::from(self.no_setgroups),
+                no_setgroups: u32::from(self.single_id),
                 single_id: u32::from(self.single_id),
                 home: self.home.as_deref().unwrap_or_default(),
             },
@@ -230,10 +230,9 @@ pub(crate) fn start(inputs: &Inputs<'_>) -> Result<Plan> {
     // file systems, and overlays need `userxattr`.
     let ordinary = ids.ordinary() || maps.is_some();
     let empty_ns = inputs.uses_empty_ns();
-    let mut ops = if empty_ns {
-        Ops::for_empty_ns()
-    } else {
-        Ops::default()
+    let mut ops = match empty_ns {
+        true => Ops::for_empty_ns(),
+        false => Ops::default(),
     };
     let mut fds = Vec::new();
     let cgroup = enter(&mut ops, &mut fds, inputs)?;
@@ -261,17 +260,16 @@ pub(crate) fn start(inputs: &Inputs<'_>) -> Result<Plan> {
         false => tree::attached(&mut ops, stage, inputs, ordinary)?,
     };
     if spec.write == Write::None {
-        // Not earlier, because mount points are made in them.
+        // Not earlier, because mount points are made in the parts.
         for slot in filled.parts.into_iter().chain([root]) {
             ops.set_attr(slot, RDONLY, false);
         }
     }
     let slot = root.number();
-    // pivot_root(2) would let an old root go, which an empty namespace has not.
-    ops.push(if empty_ns {
-        Op::ChangeRoot { slot }
-    } else {
-        Op::PivotRoot { slot }
+    ops.push(match empty_ns {
+        // An empty namespace has no old root for pivot_root(2) to let go.
+        true => Op::ChangeRoot { slot },
+        false => Op::PivotRoot { slot },
     });
     // After the mounts, which take CAP_SYS_ADMIN.
     ops.push(Op::DropBounding {
@@ -296,7 +294,6 @@ pub(crate) fn start(inputs: &Inputs<'_>) -> Result<Plan> {
         seccomp_at_birth: inputs.seccomp.is_some_and(|compiled| compiled.at_birth)
             && spec.limits.pids.is_none_or(|pids| pids >= MANY),
         rlimits: rlimit::encode(&spec.limits.rlimits),
-        no_setgroups: *ids == Ids::Single,
         single_id: *ids == Ids::Single,
         home: home(inputs),
     })
@@ -348,7 +345,9 @@ fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, inputs: &Inputs<'_>) -> Result<i
         });
     }
     match &spec.network {
+        // A new network namespace has the loopback device down.
         Network::None => ops.push(Op::LoopbackUp {}),
+        // The init stays in the namespace of the helper, which is the host's.
         Network::Host => {}
         Network::Join(path) => {
             let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
@@ -378,6 +377,7 @@ fn born_in(cgroup: &Cgroup) -> i32 {
 
 fn namespaces(spec: &Spec, user: bool, empty_ns: bool) -> u64 {
     let wanted = [
+        // The init is process 1, so the kernel kills all commands at its end.
         (true, CLONE_NEWPID),
         // An init in the host's namespace later enters a copy of the spawner's
         // empty namespace (`EnterEmptyNs`).
@@ -387,23 +387,22 @@ fn namespaces(spec: &Spec, user: bool, empty_ns: bool) -> u64 {
         (spec.network == Network::None, u64::from(CLONE_NEWNET)),
         (user, CLONE_NEWUSER),
     ];
-    wanted
-        .iter()
-        .filter(|(on, _)| *on)
-        .fold(0, |all, (_, flag)| all | flag)
+    let flags = wanted.into_iter().filter(|(on, _)| *on);
+    flags.fold(0, |all, (_, flag)| all | flag)
 }
 
 /// Returns the id maps of the sandbox's own user namespace, if the spec asks
 /// for one.
 fn id_maps(spec: &Spec, ids: &Ids) -> Result<Option<[String; 2]>> {
     match &spec.namespaces.user {
+        // All sandboxes of an ordinary user share the user namespace that the
+        // helper has made.
         UserNamespace::Auto => Ok(None),
-        UserNamespace::Host if ids.ordinary() => Err(Error::new(
-            Kind::Invalid,
-            Step::CheckSpec.key("namespaces.user"),
-            "an ordinary user needs a user namespace",
-        )
-        .with_cure("\"auto\"")),
+        UserNamespace::Host if ids.ordinary() => {
+            let step = Step::CheckSpec.key("namespaces.user");
+            let why = "an ordinary user needs a user namespace";
+            Err(Error::new(Kind::Invalid, step, why).with_cure("\"auto\""))
+        }
         UserNamespace::Host => Ok(None),
         UserNamespace::Maps { uids, gids } => Ok(Some([idmap::text(uids), idmap::text(gids)])),
     }
@@ -437,6 +436,7 @@ pub(crate) fn try_tree(backend: &dyn Backend, tree: &TreeRequest<'_>) -> Result<
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
     let stage = stage(&mut ops, None, true);
+    // The mounts go away with the child that runs the operations.
     backend.make_tree(&mut ops, stage, tree)?;
     Ok(ops)
 }

@@ -40,7 +40,7 @@ pub(super) fn split(ops: &[u8]) -> Split {
         if op == (Op::MakePrivate {}) {
             // A prestarted init may wait for long. With its copy of the host's
             // mounts private, a file system that the host unmounts would stay
-            // busy.
+            // busy all that time.
             Op::MakeSlave {}.put(&mut split.prefix);
         }
         let to = match slots.moves(&op) {
@@ -112,17 +112,11 @@ mod tests {
     use crate::plan;
     use crate::testing::bench::with_default;
 
-    fn names(ops: &[u8]) -> Vec<String> {
+    fn names(ops: &[u8]) -> String {
         let mut reader = Reader::new(ops);
-        let all = std::iter::from_fn(|| Op::get(&mut reader));
-        let name = |op| {
-            format!("{op:?}")
-                .split([' ', '{'])
-                .next()
-                .unwrap()
-                .to_owned()
-        };
-        all.map(name).collect()
+        let all = std::iter::from_fn(|| Op::get(&mut reader)).map(|op| format!("{op:?}"));
+        let names = all.map(|op| op.split([' ', '{']).next().unwrap().to_owned());
+        names.collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -138,35 +132,15 @@ mod tests {
         ops.make_dir(one, c"x", 0o755);
         let clone = ops.clone_tree(c"/", false);
         ops.attach(one, clone, c"y", 0);
-        // They would be made below what is mounted there.
+        // In the prefix this directory would lie below the mount.
         ops.make_dir(one, c"y", 0o755);
         ops.attach(other, one, c"y", 0);
         ops.make_dir(other, c"y", 0o755);
         let split = split(ops.bytes());
-        assert_eq!(
-            names(&split.prefix),
-            [
-                "MakeSlave",
-                "LoopbackUp",
-                "NewFs",
-                "MakeDir",
-                "NewFs",
-                "Attach",
-                "MakeDir"
-            ]
-        );
-        assert_eq!(
-            names(&split.rest),
-            [
-                "MakePrivate",
-                "SetHostname",
-                "CloneTree",
-                "Attach",
-                "MakeDir",
-                "Attach",
-                "MakeDir"
-            ]
-        );
+        let prefix = "MakeSlave LoopbackUp NewFs MakeDir NewFs Attach MakeDir";
+        assert_eq!(names(&split.prefix), prefix);
+        let rest = "MakePrivate SetHostname CloneTree Attach MakeDir Attach MakeDir";
+        assert_eq!(names(&split.rest), rest);
     }
 
     #[test]
@@ -180,7 +154,7 @@ mod tests {
         ops.close(again);
         ops.new_fs(c"tmpfs", &options([]), 0);
         let split = split(ops.bytes());
-        assert_eq!(names(&split.prefix), [""; 0]);
+        assert_eq!(names(&split.prefix), "");
         assert_eq!(split.rest, ops.bytes());
     }
 
@@ -189,17 +163,15 @@ mod tests {
         with_default(|inputs| {
             let plan = plan::start(inputs).unwrap();
             let (_, rest) = plan.split().unwrap();
-            let name_of_etc = ["MakeFile", "CloneTree", "Attach", "CloseSlot"];
-            let expected = [
-                &["SetHostname", "NewOverlay", "EnterEmptyNs", "AttachRoot"][..],
-                // The kernel's file systems, whole.
-                &["Attach", "Attach", "Attach"],
-                &name_of_etc,
-                &name_of_etc,
-                &name_of_etc,
-                &["ChangeRoot"],
-            ];
-            assert_eq!(names(&rest), expected.concat());
+            // The tree, the whole file systems of the kernel, three files of
+            // names.
+            let expected = "SetHostname NewOverlay EnterEmptyNs AttachRoot \
+                Attach Attach Attach \
+                MakeFile CloneTree Attach CloseSlot \
+                MakeFile CloneTree Attach CloseSlot \
+                MakeFile CloneTree Attach CloseSlot \
+                ChangeRoot";
+            assert_eq!(names(&rest), expected);
         });
     }
 }

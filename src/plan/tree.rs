@@ -128,6 +128,7 @@ fn kernel(
     if let Some(root) = root {
         kernel.attach(ops, root);
     }
+    // A map of one id has no group tty.
     let tty_group = *inputs.ids != Ids::Single;
     let pts = kernel.fill(ops, spec, inputs.cgroup2, tty_group);
     devices::of_spec(ops, kernel.dev, spec, ordinary)?;
