@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Copy-on-write trees: read-only layers below, one writable layer on top, on
-//! a back end that works here.
+//! Copy-on-write trees: read-only layers below, a writable layer on top, on a
+//! back end that works here.
 #![forbid(unsafe_code)]
 
 mod copy;
@@ -19,7 +19,7 @@ use crate::wire::Op;
 
 pub(crate) use host_view::{Filled, Survey, ViewPlace, aliases, fill_directory, tmpfs};
 
-/// What lies below.
+/// The read-only part of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Lower {
     /// The machine's own `/`.
@@ -31,8 +31,8 @@ pub(crate) enum Lower {
 }
 
 impl Lower {
-    /// Returns whether all of it is on the device that `dir` is on; not if that
-    /// cannot be told.
+    /// Returns whether all layers are on the device of `dir`; false if the
+    /// devices are unknown.
     pub(crate) fn is_on_device_of(&self, dir: &Path) -> bool {
         let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
         let wanted = device(dir);
@@ -45,22 +45,22 @@ impl Lower {
     }
 }
 
-/// What a tree is made from.
+/// The inputs of a tree.
 #[derive(Debug)]
 pub(crate) struct TreeRequest<'a> {
     /// The read-only layers.
     pub(crate) lower: &'a Lower,
-    /// Where writes go.
+    /// The place of the writable layer.
     pub(crate) write: Write,
-    /// Size of the writable layer, which only one [in
-    /// memory](Backend::in_memory) has.
+    /// Size of the writable layer; only a layer [in
+    /// memory](Backend::in_memory) has a size.
     pub(crate) size: Option<ByteSize>,
     /// True if the caller is an ordinary user.
     pub(crate) ordinary: bool,
-    /// An empty directory of its own on disk; only where [`Backend::on_disk`]
-    /// asks for it.
+    /// An empty directory on disk for this tree alone, if [`Backend::on_disk`]
+    /// asks for a directory.
     pub(crate) scratch: PathBuf,
-    /// Runs what needs ids that the caller has not.
+    /// Runs operations that need ids which the caller lacks.
     pub(crate) spawner: &'a Spawner,
     /// True if mounts of the machine that may not answer are tried; else they
     /// are an error that [`is_trial`] knows.
@@ -78,14 +78,16 @@ pub(crate) trait Backend: Sync {
     /// As in the spec: `overlay`, `copy`.
     fn name(&self) -> &'static str;
 
-    /// Returns whether its tree needs the host's mount namespace only until it
-    /// is made, and nothing that is attached there.
+    /// Returns whether the tree works without the host's mount namespace once
+    /// it is made, and needs no mount that is attached there.
     fn is_portable(&self) -> bool {
         true
     }
 
-    /// Returns whether it needs a directory on disk.
-    fn on_disk(&self, write: Write) -> bool;
+    /// Returns whether the tree needs a directory on disk.
+    fn on_disk(&self, write: Write) -> bool {
+        write == Write::Disk
+    }
 
     /// Returns whether written files are in a tmpfs of the sandbox, whose size
     /// can be set.
@@ -93,18 +95,20 @@ pub(crate) trait Backend: Sync {
         write == Write::Memory && !self.on_disk(write)
     }
 
-    /// Does what must be done outside, such as making directories on disk.
-    fn prepare(&self, request: &TreeRequest<'_>) -> Result<()>;
+    /// Does the work outside, such as making directories on disk.
+    fn prepare(&self, _request: &TreeRequest<'_>) -> Result<()> {
+        Ok(())
+    }
 
     /// Appends the operations that make the tree as a mount that is not
     /// attached yet, in a new slot. `stage` is a tmpfs, attached unless on the
     /// detached path, and empty but for names of this library.
     fn make_tree(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>) -> Result<Slot>;
 
-    /// Appends the operations that attach what else belongs to the tree to its
+    /// Appends the operations that attach the other mounts of the tree to its
     /// root.
     ///
-    /// KERNEL(6.15): before that the root must be attached itself.
+    /// KERNEL(6.15): before, the root must be attached itself.
     fn fill(
         &self,
         _ops: &mut Ops,
@@ -132,7 +136,7 @@ pub(crate) trait Backend: Sync {
 pub(crate) struct Mounted {
     /// The root of the tree.
     pub(crate) root: Slot,
-    /// What is attached to the root.
+    /// The content that is attached to the root.
     pub(crate) filled: Filled,
 }
 
@@ -156,8 +160,8 @@ pub(crate) fn size(
     }
 }
 
-/// The back end for a request: the one that was asked for, else the fastest
-/// that works here.
+/// Returns the back end for a request: the storage of the spec, else the
+/// fastest that works here.
 pub(crate) fn choose(storage: Storage, lower: &Lower, ordinary: bool) -> &'static dyn Backend {
     match (storage, lower) {
         (_, Lower::Plain(_)) => &plain::Plain,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Trees as full copies: slow, but nothing is asked of the file system or of
-//! the kernel.
+//! Trees as full copies: slow, but without demands on the file system and the
+//! kernel.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -35,12 +35,9 @@ impl Backend for Copy {
 
     fn prepare(&self, request: &TreeRequest<'_>) -> Result<()> {
         let Lower::Layers(layers) = request.lower else {
-            return Err(Error::new(
-                Kind::Unsupported,
-                Step::MakeTree,
-                "the whole host cannot be copied",
-            )
-            .with_cure("storage \"overlay\", or an image"));
+            let why = "the whole host cannot be copied";
+            let error = Error::new(Kind::Unsupported, Step::MakeTree, why);
+            return Err(error.with_cure("storage \"overlay\", or an image"));
         };
         let make = |name| {
             let dir = request.scratch.join(name);

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The machine's own `/`, with what else is mounted on it.
+//! Shows the machine's own `/`, with the file systems that are mounted below.
 //!
-//! Root's is an overlay of `/`, on which each other mount has one of its own.
-//! An ordinary user's is a tmpfs with an overlay for each top-level directory,
-//! because the kernel refuses `/` itself as a lower layer in a user namespace:
-//! what is mounted below it is locked there, mount_namespaces(7). A directory
-//! below which nothing is mounted is taken whole; one with mounts below it is
-//! taken apart: its files are copied, its sockets bound. See `docs/design.md`,
-//! "What is seen of the machine?".
+//! Root's view is an overlay of `/`, on which each other mount has an overlay
+//! of its own. An ordinary user's view is a tmpfs with an overlay for each
+//! top-level directory, because the kernel refuses `/` itself as a lower layer
+//! in a user namespace: the mounts below are locked there, mount_namespaces(7).
+//! A directory without mounts below is taken whole. A directory with mounts
+//! below is taken apart: its files are copied, its sockets bound. See
+//! `docs/design.md`, "What is seen of the machine?".
 //!
-//! The kernel copies up only what belongs to ids that are mapped here
-//! (EOVERFLOW otherwise): a top-level directory takes new files, one further
-//! down that belongs to another user does not. So the caller's home and working
-//! directory have overlays of their own where a directory above them is another
-//! user's.
+//! The kernel copies up only files of ids that are mapped here (EOVERFLOW
+//! otherwise). A top-level directory takes new files; a deeper directory that
+//! belongs to another user does not. So the caller's home and working directory
+//! have overlays of their own if a directory above belongs to another user.
 //!
-//! With `write: disk` each overlay's upper layer is on disk; what was taken
-//! apart is a tmpfs in any case.
+//! With `write: disk` the upper layer of each overlay is on disk; a directory
+//! that is taken apart is a tmpfs in any case.
 #![forbid(unsafe_code)]
 
 mod alias;
@@ -55,14 +54,6 @@ impl Backend for HostView {
         false
     }
 
-    fn on_disk(&self, write: Write) -> bool {
-        write == Write::Disk
-    }
-
-    fn prepare(&self, _request: &TreeRequest<'_>) -> Result<()> {
-        Ok(())
-    }
-
     fn make_tree(&self, _ops: &mut Ops, _stage: Slot, _request: &TreeRequest<'_>) -> Result<Slot> {
         Err(Error::new(
             Kind::Unsupported,
@@ -73,8 +64,7 @@ impl Backend for HostView {
 
     fn mount(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>) -> Result<Mounted> {
         let root = tmpfs(ops, 0o755, request.size, 0);
-        // Attached first: what is mounted in it can only be attached to it
-        // then.
+        // KERNEL(6.15): before, only an attached mount takes mounts inside.
         ops.push(Op::AttachRoot {
             from: root.number(),
         });
@@ -87,8 +77,8 @@ impl Backend for HostView {
     }
 }
 
-/// Appends the operations that show what is mounted on the machine in root's
-/// overlay of `/`.
+/// Appends the operations that show the machine's mounts in root's overlay of
+/// `/`.
 pub(super) fn fill(
     ops: &mut Ops,
     root: Slot,
@@ -105,7 +95,7 @@ pub(super) fn fill(
     over::fill(ops, &survey, &place, request.size)
 }
 
-/// All of the machine.
+/// Returns the place of the whole machine.
 fn whole<'a>(
     root: Slot,
     stage: Slot,
@@ -124,9 +114,9 @@ fn whole<'a>(
     }
 }
 
-/// Appends the operations that show what is mounted below a directory in its
-/// copy-on-write view, for an ordinary user everything in it: the view is a
-/// [`tmpfs`] then.
+/// Appends the operations that show the mounts below a directory in the
+/// directory's copy-on-write view. An ordinary user's view is a [`tmpfs`] that
+/// gets all entries of the directory.
 ///
 /// # Errors
 /// When the directory cannot be listed, or the helper is gone.
@@ -136,13 +126,13 @@ pub(crate) fn fill_directory(
     place: &ViewPlace<'_>,
     size: Option<ByteSize>,
 ) -> Result<Filled> {
-    match survey.is_ordinary() {
+    match survey.ordinary {
         true => view::fill(ops, survey, place, size, &[]),
         false => over::fill(ops, survey, place, size),
     }
 }
 
-/// Appends the operation that makes what a directory is taken apart into.
+/// Appends the operation that makes a tmpfs.
 pub(crate) fn tmpfs(ops: &mut Ops, mode: u32, size: Option<ByteSize>, attrs: u32) -> Slot {
     let mode = CString::new(format!("{mode:o}")).expect("digits hold no NUL");
     let mut list = options([c"mode", &mode]);

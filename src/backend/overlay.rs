@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
-use std::path::Path;
 
 use super::host_view::{self, Filled};
 use crate::backend::{Backend, Lower, TreeRequest};
@@ -22,46 +21,30 @@ impl Backend for Overlay {
         "overlay"
     }
 
-    fn on_disk(&self, write: Write) -> bool {
-        write == Write::Disk
-    }
-
     fn prepare(&self, request: &TreeRequest<'_>) -> Result<()> {
         if !self.on_disk(request.write) {
             return Ok(());
         }
         for dir in [request.scratch.join("upper"), request.scratch.join("work")] {
-            make_dir(&dir)?;
+            std::fs::create_dir(&dir)
+                .map_err(|e| Error::io(Step::MakeTree, format_args!("{dir:?}"), e))?;
         }
         Ok(())
     }
 
     fn make_tree(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>) -> Result<Slot> {
         let lowers = lowers(request.lower)?;
-        let root = match request.write {
-            // A read-only root, too, is made writable first: mount points may
-            // have to be made in it.
-            Write::Memory | Write::None => overlay(
-                ops,
-                stage,
-                "root",
-                lowers,
-                0,
-                overlay_flags(request.ordinary),
-            ),
+        let flags = overlay_flags(request.ordinary);
+        match request.write {
+            // A read-only root is made writable as well: mount points may have
+            // to be made inside before it becomes read-only.
+            Write::Memory | Write::None => Ok(overlay(ops, stage, "root", lowers, 0, flags)),
             Write::Disk => {
                 let [upper, work] = ["upper", "work"].map(|dir| c_path(&request.scratch.join(dir)));
-                overlay_at(
-                    ops,
-                    stage,
-                    lowers,
-                    [&upper?, &work?],
-                    0,
-                    overlay_flags(request.ordinary),
-                )
+                let dirs = [&*upper?, &*work?];
+                Ok(overlay_at(ops, stage, lowers, dirs, 0, flags))
             }
-        };
-        Ok(root)
+        }
     }
 
     fn fill(
@@ -78,12 +61,11 @@ impl Backend for Overlay {
     }
 }
 
-/// Topmost first, as the kernel takes them.
+/// Returns the lower layers, topmost first, as the kernel takes them.
 fn lowers(lower: &Lower) -> Result<ListBuf> {
     match lower {
         Lower::Host => Ok([c"/"].into_iter().collect()),
-        // An image without layers: the empty directory of the stage stands for
-        // them.
+        // The empty directory of the stage stands for an image without layers.
         Lower::Layers(dirs) if dirs.is_empty() => Ok([c"empty"].into_iter().collect()),
         Lower::Layers(dirs) => {
             let paths: Result<Vec<CString>> = dirs.iter().rev().map(|dir| c_path(dir)).collect();
@@ -91,8 +73,4 @@ fn lowers(lower: &Lower) -> Result<ListBuf> {
         }
         Lower::Plain(dir) => Ok([c_path(dir)?].iter().collect()),
     }
-}
-
-fn make_dir(dir: &Path) -> Result<()> {
-    std::fs::create_dir(dir).map_err(|e| Error::io(Step::MakeTree, format_args!("{dir:?}"), e))
 }

@@ -23,18 +23,13 @@ impl Backend for Plain {
         false
     }
 
-    fn prepare(&self, _request: &TreeRequest<'_>) -> Result<()> {
-        Ok(())
-    }
-
     fn make_tree(&self, ops: &mut Ops, _stage: Slot, request: &TreeRequest<'_>) -> Result<Slot> {
         match request.lower {
             Lower::Plain(dir) => Ok(ops.clone_tree(&c_path(dir)?, true)),
-            _ => Err(Error::new(
-                Kind::Invalid,
-                Step::MountTree,
-                "only a directory can be used as it is",
-            )),
+            _ => {
+                let why = "only a directory can be used as it is";
+                Err(Error::new(Kind::Invalid, Step::MountTree, why))
+            }
         }
     }
 }

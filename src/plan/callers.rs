@@ -12,35 +12,33 @@ use super::inputs::Inputs;
 use crate::backend::{Filled, Survey, ViewPlace, fill_directory, tmpfs};
 use crate::error::{Error, Kind, Result, Step};
 use crate::ops::{Ops, Slot, c_inside, c_path};
-use crate::parts::mounts::{NODEV, NOSUID, options, overlay, overlay_flags, push_size};
-use crate::parts::shown::ShownAs;
+use crate::parts::mounts::{NODEV, NOSUID, overlay};
 use crate::spec::{Mount, MountKind, Tmpfs};
-use crate::wire::{MAKE_DIR, MAKE_FILE, NOT_IN_KERNEL_FS, OF_MACHINE};
+use crate::wire::{MAKE_DIR, MAKE_FILE, NOT_IN_KERNEL_FS};
 
 /// Makes the caller's mounts, in order.
 pub(super) struct Callers<'a> {
     inputs: &'a Inputs<'a>,
     stage: Slot,
     ordinary: bool,
-    /// The machine's mounts, once they were asked for.
+    /// The machine's mounts, once a view asked for them.
     survey: Option<Survey<'a>>,
-    /// How mounts of the machine are shown in copy-on-write views.
-    shown: Vec<(PathBuf, ShownAs)>,
-    is_remote: bool,
+    /// The content of copy-on-write views.
+    filled: Filled,
 }
 
 /// A mount that is made and not attached yet.
 #[derive(Debug)]
 pub(super) struct Placed {
-    /// Its number in the spec.
+    /// The number of the mount in the spec.
     n: usize,
     slot: Slot,
     target: CString,
     /// Flags of [`crate::wire::Op::Attach`].
     flags: u32,
-    /// Attributes for it and all mounts below it.
+    /// Attributes for the mount and all mounts below.
     attrs: u32,
-    /// The directory of the machine whose mounts below it are to be shown.
+    /// A directory of the machine, if the mounts below it are to be shown.
     dir: Option<PathBuf>,
 }
 
@@ -52,8 +50,7 @@ impl<'a> Callers<'a> {
             stage,
             ordinary,
             survey: None,
-            shown: Vec::new(),
-            is_remote: false,
+            filled: Filled::default(),
         }
     }
 
@@ -61,6 +58,7 @@ impl<'a> Callers<'a> {
     pub(super) fn attached(&mut self, ops: &mut Ops, root: Slot) -> Result<()> {
         for (n, mount) in self.inputs.spec.mounts.iter().enumerate() {
             let mut placed = self.placed(ops, n, mount)?;
+            // KERNEL(6.15): before, only an attached mount takes mounts inside.
             placed.attach(ops, root);
             self.fill(ops, &mut placed)?;
             // A spec may have more mounts than there are slots.
@@ -80,10 +78,9 @@ impl<'a> Callers<'a> {
         .collect()
     }
 
-    /// Adds how mounts of the machine are shown.
+    /// Adds the content of the views to that of the root.
     pub(super) fn tell(self, filled: &mut Filled) {
-        filled.shown.extend(self.shown);
-        filled.is_remote |= self.is_remote;
+        filled.add(self.filled);
     }
 
     fn placed(&mut self, ops: &mut Ops, n: usize, mount: &Mount) -> Result<Placed> {
@@ -101,15 +98,11 @@ impl<'a> Callers<'a> {
                 dir = below;
                 (slot, MAKE_DIR, 0)
             }
-            MountKind::Tmpfs(Tmpfs { size, mode }) => {
-                let mut list = options([c"mode"]);
-                list.push(&CString::new(format!("{mode:o}")).expect("digits hold no NUL"));
-                if let Some(size) = size {
-                    push_size(&mut list, *size);
-                }
-                let slot = ops.new_fs(c"tmpfs", &list, NOSUID | NODEV | asked);
-                (slot, MAKE_DIR, 0)
-            }
+            MountKind::Tmpfs(Tmpfs { size, mode }) => (
+                tmpfs(ops, *mode, *size, NOSUID | NODEV | asked),
+                MAKE_DIR,
+                0,
+            ),
         };
         Ok(Placed {
             n,
@@ -121,8 +114,8 @@ impl<'a> Callers<'a> {
         })
     }
 
-    /// Makes a copy-on-write view. Returns its directory, too, if the machine
-    /// has mounts below it.
+    /// Makes a copy-on-write view. Returns the directory as well, if the
+    /// machine has mounts below it.
     fn cow(
         &mut self,
         ops: &mut Ops,
@@ -142,6 +135,7 @@ impl<'a> Callers<'a> {
         let survey = self.survey()?;
         let below = survey.has_mounts_below(&dir);
         let attrs = NODEV | survey.attrs(&dir, &dir);
+        let flags = survey.overlay_flags();
         if below && ordinary {
             // The kernel locks the mounts below in a user namespace, so an
             // overlay of the directory is refused: its entries are shown one by
@@ -150,18 +144,13 @@ impl<'a> Callers<'a> {
             return Ok((tmpfs(ops, mode, size, attrs), Some(dir)));
         }
         let lowers = [c_path(&dir)?].iter().collect();
-        // Root opens the directory once and through no link: others may move
-        // it.
-        let flags = match ordinary {
-            true => overlay_flags(true),
-            false => OF_MACHINE,
-        };
         let name = format!("c{n}");
         let slot = overlay(ops, stage, &name, lowers, attrs | asked, flags);
         Ok((slot, below.then_some(dir)))
     }
 
     fn survey(&mut self) -> Result<&Survey<'a>> {
+        // Most specs have no such view, and the table of mounts may be long.
         if self.survey.is_none() {
             self.survey = Some(Survey::new(self.inputs.tree, self.ordinary)?);
         }
@@ -187,10 +176,10 @@ impl<'a> Callers<'a> {
             read_only: false,
         };
         let filled = fill_directory(ops, self.survey()?, &place, size)?;
-        self.shown.extend(filled.shown);
-        self.is_remote |= filled.is_remote;
+        self.filled.add(filled);
         if self.ordinary && asked != 0 {
-            // Not earlier, because mount points are made in it.
+            // Not earlier, because mount points are made inside, and the view
+            // may become read-only.
             ops.set_attr(placed.slot, asked, false);
         }
         Ok(())
@@ -198,7 +187,7 @@ impl<'a> Callers<'a> {
 }
 
 impl Placed {
-    /// Attaches it inside.
+    /// Attaches the mount inside.
     fn attach(&self, ops: &mut Ops, root: Slot) {
         ops.attach(self.slot, root, &self.target, self.flags | NOT_IN_KERNEL_FS);
         if self.attrs != 0 {
@@ -207,7 +196,7 @@ impl Placed {
         }
     }
 
-    /// Attaches it inside, and frees its slot.
+    /// Attaches the mount inside, and frees the slot.
     pub(super) fn attach_whole(self, ops: &mut Ops, root: Slot) {
         self.attach(ops, root);
         ops.close(self.slot);
@@ -217,14 +206,14 @@ impl Placed {
 /// Returns a source on the host as an absolute path, and the flag that makes
 /// its target: a directory or a file.
 fn existing(source: &Path) -> Result<(CString, u32)> {
+    // The init resolves the path, and may have another working directory.
     let path = std::path::absolute(source)
         .map_err(|e| Error::io(Step::Mount, format_args!("source {source:?}"), e))?;
     let stat =
         stat(&path).map_err(|e| Error::os(Step::Mount, format_args!("source {path:?}"), e))?;
-    let make = if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
-        MAKE_DIR
-    } else {
-        MAKE_FILE
+    let make = match stat.st_mode & libc::S_IFMT {
+        libc::S_IFDIR => MAKE_DIR,
+        _ => MAKE_FILE,
     };
     Ok((c_path(&path)?, make))
 }

@@ -9,13 +9,13 @@ use super::class::Class;
 use super::survey::{Survey, is_own};
 use crate::sys::mountinfo::Mounts;
 
-/// Returns where else on the machine what lies at these paths can be seen.
+/// Returns the other paths of the machine that lead to the same files as these.
 pub(crate) fn aliases(survey: &Survey<'_>, hidden: &[PathBuf]) -> Vec<PathBuf> {
     let (mounts, root) = (&survey.mounts, Path::new("/"));
     let real = |path: &PathBuf| {
         let mount = mounts.showing(path)?;
-        // A link may lead elsewhere; a file system that may not answer is not
-        // asked for it.
+        // A link may lead elsewhere. A file system that may not answer is not
+        // asked for links.
         let answers = matches!(Class::of(mount), Class::Local | Class::Refusable);
         let real = path.canonicalize().ok().filter(|_| answers);
         Some(real.unwrap_or_else(|| path.clone()))
@@ -36,7 +36,7 @@ fn of(mounts: &Mounts, path: &Path) -> Vec<PathBuf> {
         .filter(|mount| mount.device == shows.device && mount.id != shows.id);
     let places = same.filter_map(|mount| match inside.strip_prefix(&mount.root) {
         Ok(rest) => Some(mount.point.components().chain(rest.components()).collect()),
-        // All of it lies in what is hidden.
+        // The whole mount lies in the hidden directory.
         Err(_) if mount.root.starts_with(&inside) => Some(mount.point.clone()),
         Err(_) => None,
     });

@@ -8,7 +8,7 @@ use crate::sys::mountinfo::Mount;
 /// Facts of a mount that need no touch of its mount point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Holds no files of anybody: not shown.
+    /// Holds no files of users: not shown.
     Pseudo,
     /// Mounts others when a process enters: not shown, never touched.
     Trigger,
@@ -22,42 +22,12 @@ pub(super) enum Class {
     Remote,
 }
 
-const PSEUDO: [&str; 25] = [
-    "binfmt_misc",
-    "bpf",
-    "cgroup",
-    "cgroup2",
-    "configfs",
-    "cpuset",
-    "debugfs",
-    "devpts",
-    "devtmpfs",
-    "efivarfs",
-    "fusectl",
-    "hugetlbfs",
-    "mqueue",
-    "nfsd",
-    "nsfs",
-    "proc",
-    "pstore",
-    "resctrl",
-    "rpc_pipefs",
-    "securityfs",
-    "selinuxfs",
-    "smackfs",
-    "sysfs",
-    "tracefs",
-    "xenfs",
-];
-
-const LOCAL: [&str; 14] = [
-    "bcachefs", "btrfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "iso9660", "jfs", "ramfs",
-    "squashfs", "tmpfs", "xfs", "zfs",
-];
-
-const REFUSABLE: [&str; 9] = [
-    "exfat", "hfsplus", "msdos", "ntfs", "ntfs3", "overlay", "rootfs", "udf", "vfat",
-];
+const PSEUDO: &str = "binfmt_misc bpf cgroup cgroup2 configfs cpuset debugfs devpts \
+    devtmpfs efivarfs fusectl hugetlbfs mqueue nfsd nsfs proc pstore resctrl rpc_pipefs \
+    securityfs selinuxfs smackfs sysfs tracefs xenfs";
+const LOCAL: &str = "bcachefs btrfs erofs ext2 ext3 ext4 f2fs iso9660 jfs ramfs squashfs \
+    tmpfs xfs zfs";
+const REFUSABLE: &str = "exfat hfsplus msdos ntfs ntfs3 overlay rootfs udf vfat";
 
 /// Directories in which container engines mount the roots of their containers.
 const ENGINES: [&str; 5] = [
@@ -72,25 +42,19 @@ impl Class {
     /// Classifies a mount; a type that is not listed may be remote.
     pub(super) fn of(mount: &Mount) -> Self {
         let kind = mount.kind.as_str();
-        if kind == "autofs" {
-            return Self::Trigger;
-        }
-        if PSEUDO.contains(&kind) {
-            return Self::Pseudo;
-        }
+        let is_in = |words: &str| words.split(' ').any(|word| word == kind);
         let place = mount.point.to_string_lossy();
         // Users' engines are below ~/.local; the system's at these very places.
-        let is_engines = |dir: &str| match dir.starts_with("/share/") {
+        let is_engines = |dir: &&str| match dir.starts_with("/share/") {
             true => place.contains(dir),
             false => place.starts_with(dir),
         };
         match kind {
-            "overlay" | "fuse.fuse-overlayfs" if ENGINES.iter().any(|dir| is_engines(dir)) => {
-                Self::Container
-            }
-            _ if LOCAL.contains(&kind) && !mount.idmapped => Self::Local,
-            _ if LOCAL.contains(&kind) => Self::Refusable,
-            _ if REFUSABLE.contains(&kind) => Self::Refusable,
+            "autofs" => Self::Trigger,
+            _ if is_in(PSEUDO) => Self::Pseudo,
+            "overlay" | "fuse.fuse-overlayfs" if ENGINES.iter().any(is_engines) => Self::Container,
+            _ if is_in(LOCAL) && !mount.idmapped => Self::Local,
+            _ if is_in(LOCAL) || is_in(REFUSABLE) => Self::Refusable,
             _ => Self::Remote,
         }
     }
@@ -102,19 +66,13 @@ mod tests {
 
     #[test]
     fn class_is_told_by_type_and_place() {
+        let system = "/var/lib/docker/overlay2/1/merged";
+        let users = "/home/u/.local/share/containers/storage/overlay/1/merged";
         for (kind, point, expected) in [
             ("proc", "/srv/chroot/proc", Class::Pseudo),
             ("autofs", "/net", Class::Trigger),
-            (
-                "overlay",
-                "/var/lib/docker/overlay2/1/merged",
-                Class::Container,
-            ),
-            (
-                "overlay",
-                "/home/u/.local/share/containers/storage/overlay/1/merged",
-                Class::Container,
-            ),
+            ("overlay", system, Class::Container),
+            ("overlay", users, Class::Container),
             ("overlay", "/home/u/merged", Class::Refusable),
             ("vfat", "/boot/efi", Class::Refusable),
             ("ext4", "/home", Class::Local),

@@ -4,10 +4,10 @@
 
 use crate::spec::ByteSize;
 
-/// At most so many files, and so many bytes in all.
+/// The most files to copy, and the most bytes in all.
 const COPIES: usize = 4096;
 const COPIED_BYTES: u64 = 64 << 20;
-/// Files that are bound where they were not copied; others are left out.
+/// The most files to bind beside the copies; others are left out.
 const BOUND: usize = 1024;
 
 /// The room for further files.

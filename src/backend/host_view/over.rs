@@ -11,12 +11,12 @@ use super::copies::Budget;
 use super::part::{Filled, Parts, ViewPlace};
 use super::survey::Survey;
 use crate::error::Result;
-use crate::ops::{Ops, c_path};
+use crate::ops::Ops;
 use crate::parts::mounts::RDONLY;
 use crate::parts::shown::ShownAs;
 use crate::spec::ByteSize;
 use crate::sys::mountinfo::Mount;
-use crate::wire::{MAKE_DIR, Op};
+use crate::wire::MAKE_DIR;
 
 /// Appends the operations for the mounts below a directory with a finished
 /// overlay.
@@ -63,7 +63,7 @@ impl Over<'_> {
         let point = &mount.point;
         let class = self.parts.survey.class(mount);
         match class {
-            // They are not among the others.
+            // `Survey::others` has none of these.
             Class::Pseudo | Class::Container => return Ok(false),
             // The view's own earlier mounts are in the table, too.
             Class::Trigger => return Ok(true),
@@ -104,12 +104,7 @@ impl Over<'_> {
         let is_frozen = around.is_some_and(|around| self.frozen.contains(&around.point));
         let writable = (place.attrs | mount.attrs) & RDONLY == 0 && !is_frozen;
         if writable && size.is_some_and(|size| self.budget.copy(size)) {
-            let target = self.parts.target(point)?;
-            self.parts.ops.push(Op::CopyFile {
-                root: place.root.number(),
-                path: &target,
-                from: &c_path(point)?,
-            });
+            self.parts.copy(point)?;
             self.parts.tell(point, ShownAs::Cow);
         } else {
             self.parts.bind(point, 0)?;

@@ -20,8 +20,8 @@ use crate::wire::{MAKE_DIR, MAY_BE_GONE, NO_SYMLINKS, OF_MACHINE, OR_SKIP, Op};
 /// them.
 const LATE: usize = 128;
 
-/// Where a directory of the machine is shown, and what its writable layers are
-/// made of.
+/// The place of a directory of the machine in a sandbox, with the place of its
+/// writable layers.
 #[derive(Debug)]
 pub(crate) struct ViewPlace<'a> {
     /// Mount in which the parts are attached; attached itself, unless on the
@@ -30,7 +30,7 @@ pub(crate) struct ViewPlace<'a> {
     pub(crate) stage: Slot,
     /// Directory of the machine that `root` stands for, without links.
     pub(crate) dir: &'a Path,
-    /// Where that is inside.
+    /// The path of `root` inside.
     pub(crate) inside: &'a Path,
     /// Begins the names of upper layers.
     pub(crate) names: &'a str,
@@ -42,7 +42,7 @@ pub(crate) struct ViewPlace<'a> {
     pub(crate) read_only: bool,
 }
 
-/// What a place was filled with.
+/// The content of a place.
 #[derive(Debug, Default)]
 pub(crate) struct Filled {
     /// Mounts that are still writable, if nothing is to be.
@@ -51,6 +51,14 @@ pub(crate) struct Filled {
     pub(crate) shown: Vec<(PathBuf, ShownAs)>,
     /// True if any of it may not answer when it is mounted.
     pub(crate) is_remote: bool,
+}
+
+impl Filled {
+    /// Adds the content of another place, but for its parts.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.shown.extend(other.shown);
+        self.is_remote |= other.is_remote;
+    }
 }
 
 /// Mode and owner of a directory of the machine, as the sandbox has them.
@@ -67,9 +75,9 @@ impl Look {
         owner: (0, 0),
     };
 
-    /// Returns how a directory looks to a sandbox with `ids`. One of an id that
-    /// the sandbox has not is user 0's, the caller's: overlayfs copies up
-    /// nothing whose parent has an unknown owner.
+    /// Returns the look of a directory in a sandbox with `ids`. Directories of
+    /// ids that the sandbox lacks become user 0's, the caller's: overlayfs
+    /// copies up no file whose parent has an unknown owner.
     pub(super) fn of(metadata: &Metadata, ids: &Ids) -> Self {
         Self {
             mode: metadata.mode() & 0o7777,
@@ -111,7 +119,7 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// Returns what the place was filled with.
+    /// Returns the content of the place.
     pub(super) fn finish(self) -> Filled {
         if self.place.scratch.is_some() {
             self.ops.close(self.layers);
@@ -148,8 +156,8 @@ impl<'a> Parts<'a> {
         self.tell(path, ShownAs::LeftOut(why.into()));
     }
 
-    /// How a part is attached: others may have changed the way to a mount of
-    /// the machine.
+    /// Returns the flags to attach a part with. Root's parts are skipped if
+    /// others have changed the path to a mount of the machine.
     fn how(&self) -> u32 {
         match self.survey.ordinary {
             true => 0,
@@ -170,6 +178,17 @@ impl<'a> Parts<'a> {
         let target = self.target(path)?;
         self.ops
             .attach_with(slot, self.place.root, &target, flags, attrs);
+        Ok(())
+    }
+
+    /// Copies a file of the host.
+    pub(super) fn copy(&mut self, path: &Path) -> Result<()> {
+        let target = self.target(path)?;
+        self.ops.push(Op::CopyFile {
+            root: self.place.root.number(),
+            path: &target,
+            from: &c_path(path)?,
+        });
         Ok(())
     }
 

@@ -19,18 +19,18 @@ use crate::parts::shown::ShownAs;
 use crate::sys::mountinfo::{self, Mount, Mounts};
 use crate::wire::OF_MACHINE;
 
-/// Made anew in every sandbox, so not taken from the host.
+/// Directories that every sandbox has for itself, so the host's are not shown.
 const OWN: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Returns whether the sandbox has its own in this place, or above it, in a
-/// view of a directory.
+/// Returns whether the sandbox has a directory of its own at `path` or above,
+/// in a view of `dir`.
 pub(super) fn is_own(path: &Path, dir: &Path) -> bool {
     dir == Path::new("/") && OWN.iter().any(|own| path.starts_with(own))
 }
 
-/// Returns the mounts below a directory that may be shown, each before those
-/// below it: not pseudo file systems, roots of other containers, what is
-/// mounted below one of these, nor what the sandbox has for itself.
+/// Returns the mounts below a directory that may be shown, parents first.
+/// Leaves out pseudo file systems, roots of other containers, all mounts below
+/// these, and the sandbox's own directories.
 fn others(mounts: &Mounts, dir: &Path) -> Vec<Mount> {
     let mut hidden: Option<&Path> = None;
     let each = mounts.below(dir).filter(|mount| {
@@ -50,7 +50,7 @@ fn others(mounts: &Mounts, dir: &Path) -> Vec<Mount> {
 pub(crate) struct Survey<'a> {
     spawner: &'a Spawner,
     pub(super) mounts: Arc<Mounts>,
-    /// Those that may be shown in a view of `/`.
+    /// Mounts that may be shown in a view of `/`.
     others: Arc<[Mount]>,
     pub(super) ordinary: bool,
     may_try: bool,
@@ -77,8 +77,7 @@ impl<'a> Survey<'a> {
         })
     }
 
-    /// Returns the mounts below a directory that may be shown, each before
-    /// those below it.
+    /// Returns the mounts below a directory that may be shown, parents first.
     pub(super) fn others(&self, dir: &Path) -> Arc<[Mount]> {
         match dir == Path::new("/") {
             true => Arc::clone(&self.others),
@@ -104,8 +103,15 @@ impl<'a> Survey<'a> {
         self.spawner.ids()
     }
 
-    pub(crate) fn is_ordinary(&self) -> bool {
-        self.ordinary
+    /// Returns the flags of an overlay whose only layer is a directory of the
+    /// machine.
+    pub(crate) fn overlay_flags(&self) -> u32 {
+        match self.ordinary {
+            true => overlay_flags(true),
+            // Root opens the directory once and through no link, because others
+            // may move the directory meanwhile.
+            false => OF_MACHINE,
+        }
     }
 
     /// Returns whether anything is mounted below a directory.
@@ -113,7 +119,8 @@ impl<'a> Survey<'a> {
         self.mounts.below(dir).next().is_some()
     }
 
-    /// Classifies a mount; what is below a remote one takes that to be reached.
+    /// Classifies a mount. A mount below a remote one is remote, because its
+    /// path leads through the remote one.
     pub(super) fn class(&self, mount: &Mount) -> Class {
         let class = Class::of(mount);
         let is_reached_by_remote = || {
@@ -130,18 +137,18 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Returns whether what is at a path may not answer.
+    /// Returns whether the mount at a path may not answer.
     pub(super) fn is_remote(&self, path: &Path) -> bool {
         let mount = self.mounts.showing(path);
         mount.is_some_and(|mount| self.class(mount) == Class::Remote)
     }
 
-    /// Returns how a directory can be shown, from what is mounted there; tries
-    /// it where that does not tell.
+    /// Returns how a directory can be shown, by its mount; tries the mount if
+    /// the type does not tell.
     ///
     /// # Errors
-    /// When the helper is gone, and [`is_trial`](crate::backend::is_trial)
-    /// where it must not be tried.
+    /// When the helper is gone; an error that
+    /// [`is_trial`](crate::backend::is_trial) knows if no trial is allowed.
     pub(super) fn verdict(&self, path: &Path) -> Result<ShownAs> {
         let Some(mount) = self.mounts.showing(path) else {
             return Ok(ShownAs::Cow);
@@ -154,25 +161,18 @@ impl<'a> Survey<'a> {
             return Ok(ShownAs::Cow);
         }
         if mount.unbindable && !self.ordinary {
-            // Nor does the kernel let it be a layer, unless its copy was made
-            // private.
+            // The kernel refuses a bind, and a layer whose copy of the mount
+            // was not made private.
             return Ok(ShownAs::LeftOut("unbindable".into()));
         }
         if let Some(known) = self.spawner.verdicts().get(mount) {
             return Ok(known.clone());
         }
         if !self.may_try {
-            return Err(Error::os(
-                Step::TryMount,
-                format_args!("{path:?}"),
-                Errno::EAGAIN,
-            ));
+            let subject = format_args!("{path:?}");
+            return Err(Error::os(Step::TryMount, subject, Errno::EAGAIN));
         }
-        let flags = match self.ordinary {
-            true => overlay_flags(true),
-            false => OF_MACHINE,
-        };
-        let (found, is_silent) = trial::of(self.spawner, path, flags)?;
+        let (found, is_silent) = trial::of(self.spawner, path, self.overlay_flags())?;
         if is_silent {
             self.spawner.verdicts().insert_silent(mount, &found);
         }

@@ -20,8 +20,8 @@ const CLONE_NEWNS: u64 = libc::CLONE_NEWNS as u64;
 /// A file system that answers later than this is left out.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Finds out how a directory of the host can be shown, by an overlay with these
-/// flags; and whether nothing answered.
+/// Tries to show a directory of the host by an overlay with these flags, else
+/// by a bind. Returns true with the result if the file system did not answer.
 ///
 /// # Errors
 /// When no child can be made: the helper is gone.
@@ -46,7 +46,7 @@ pub(super) fn of(spawner: &Spawner, dir: &Path, flags: u32) -> Result<(ShownAs, 
     };
     match spawner.job_within(&ops, CLONE_NEWNS, PATIENCE)? {
         None => return Ok((ShownAs::Cow, false)),
-        // A bind would succeed, and hang what looks into it.
+        // A bind would succeed, and processes that look inside would hang.
         Some(Errno::ETIMEDOUT) => return Ok((left_out(Errno::ETIMEDOUT), true)),
         Some(_) => {}
     }

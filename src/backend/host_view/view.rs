@@ -21,8 +21,8 @@ use crate::spec::ByteSize;
 use crate::sys::mountinfo::Mount;
 use crate::wire::{MAKE_DIR, MAKE_FILE, Op};
 
-/// Appends what shows a directory of the machine in an empty tmpfs; in the
-/// caller's `own` directories everything is to be written.
+/// Appends the operations that show a directory of the machine in an empty
+/// tmpfs. The caller's `own` directories become writable.
 ///
 /// # Errors
 /// When the directory cannot be listed, or a writable layer cannot be made.
@@ -73,13 +73,13 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Makes one entry on which something is mounted.
+    /// Makes an entry that is a mount point.
     fn mount_point(&mut self, mount: &Mount, entry: &DirEntry) -> Result<()> {
         let path = mount.point.as_path();
         let ids = self.parts.survey.ids();
         let kind = Class::of(mount);
-        // Of what lies below: d_type of getdents64(2) asks no file system that
-        // is mounted.
+        // The type of the covered entry: d_type of getdents64(2) does not ask
+        // the mounted file system, which may not answer.
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
         match kind {
             Class::Pseudo | Class::Container if is_dir => self.empty(path),
@@ -94,11 +94,11 @@ impl View<'_> {
                     .left_out(path, "a file of a file system that may not answer");
                 Ok(())
             }
-            Class::Local | Class::Refusable if self.has_mounts_below(path) => {
+            Class::Local | Class::Refusable if self.parts.survey.has_mounts_below(path) => {
                 self.parts.tell(path, ShownAs::Cow);
                 self.directory(path, || entry.metadata().map(|m| Look::of(&m, ids)))
             }
-            Class::Remote if self.has_mounts_below(path) => {
+            Class::Remote if self.parts.survey.has_mounts_below(path) => {
                 self.parts.left_out(path, "others are mounted below it");
                 self.empty(path)
             }
@@ -109,22 +109,18 @@ impl View<'_> {
         }
     }
 
-    /// Makes what a trigger has mounted so far.
+    /// Makes the mounts that a trigger has mounted so far.
     fn mounted_by_trigger(&mut self, trigger: &Path) -> Result<()> {
         let survey = self.parts.survey;
         for mount in survey.mounts.below(trigger) {
             let kind = Class::of(mount);
             if matches!(kind, Class::Local | Class::Refusable | Class::Remote)
-                && !self.has_mounts_below(&mount.point)
+                && !survey.has_mounts_below(&mount.point)
             {
                 self.whole(&mount.point, || Ok(Look::PLAIN))?;
             }
         }
         Ok(())
-    }
-
-    fn has_mounts_below(&self, path: &Path) -> bool {
-        self.parts.survey.mounts.below(path).next().is_some()
     }
 
     /// Makes an empty directory.
@@ -135,7 +131,7 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Makes one entry; what was removed since it was listed is left out.
+    /// Makes an entry; leaves out entries that were removed since the listing.
     fn entry(&mut self, entry: &DirEntry) -> Result<()> {
         let path = entry.path();
         let Some(kind) = unless_gone(&path, entry.file_type())? else {
@@ -144,7 +140,7 @@ impl View<'_> {
         if kind.is_dir() {
             let ids = self.parts.survey.ids();
             let look = || entry.metadata().map(|m| Look::of(&m, ids));
-            return match self.has_mounts_below(&path) {
+            return match self.parts.survey.has_mounts_below(&path) {
                 true => self.directory(&path, look),
                 false => self.whole(&path, look),
             };
@@ -193,7 +189,8 @@ impl View<'_> {
         let target = self.parts.target(path)?;
         let root = self.parts.place.root;
         self.parts.make_dir(root, &target, look);
-        // What may not be listed is left empty, as it would look from inside.
+        // A directory that the caller may not list stays empty, as it would
+        // look from inside.
         let _ = self.take_apart(path);
         Ok(())
     }
@@ -215,16 +212,16 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Gives a directory of the caller an overlay of its own, where one is
-    /// needed to write in it: the kernel copies up none whose parent belongs to
-    /// an id that is not mapped here (EOVERFLOW).
+    /// Gives a directory of the caller an overlay of its own, if no file could
+    /// be written there otherwise: the kernel copies up no file whose parent
+    /// belongs to an id that is not mapped here (EOVERFLOW).
     fn own_directory(&mut self, dir: &Path) -> Result<()> {
         let survey = self.parts.survey;
         let is_local = |path: &Path| {
             let mount = survey.mounts.showing(path);
             mount.is_some_and(|mount| Class::of(mount) == Class::Local)
         };
-        // What links lead to is not asked of a file system that may not answer.
+        // A file system that may not answer is not asked for links.
         if !dir.is_absolute() || is_own(dir, self.parts.place.dir) || !is_local(dir) {
             return Ok(());
         }
@@ -265,12 +262,7 @@ impl View<'_> {
         for (size, path) in in_turn(std::mem::take(&mut self.files)) {
             // The helper can read no more than this process.
             if access(&path, AccessFlags::R_OK).is_ok() && budget.copy(size) {
-                let target = self.parts.target(&path)?;
-                self.parts.ops.push(Op::CopyFile {
-                    root: self.parts.place.root.number(),
-                    path: &target,
-                    from: &c_path(&path)?,
-                });
+                self.parts.copy(&path)?;
             } else if budget.bind() {
                 self.parts.bind(&path, MAKE_FILE)?;
                 self.parts.tell(&path, ShownAs::ReadOnly);
@@ -282,15 +274,15 @@ impl View<'_> {
     }
 }
 
-/// Orders files so that each directory's smallest comes first, then each one's
-/// next: a directory of very many leaves room for those of the others.
+/// Orders files so that the smallest of each directory comes first, then the
+/// second smallest of each. A directory of very many files leaves room for the
+/// other directories.
 fn in_turn(mut files: Vec<(u64, PathBuf)>) -> Vec<(u64, PathBuf)> {
     files.sort();
     let mut turns: HashMap<PathBuf, usize> = HashMap::new();
     let each = files.into_iter().map(|(size, path)| {
-        let turn = turns
-            .entry(path.parent().unwrap_or(&path).into())
-            .or_default();
+        let dir = path.parent().unwrap_or(&path);
+        let turn = turns.entry(dir.into()).or_default();
         *turn += 1;
         (*turn, size, path)
     });
@@ -301,7 +293,8 @@ fn in_turn(mut files: Vec<(u64, PathBuf)>) -> Vec<(u64, PathBuf)> {
         .collect()
 }
 
-/// What was read of a host's entry; nothing if there is no such entry any more.
+/// Returns the value that was read of a host's entry; `None` if the entry is
+/// gone.
 fn unless_gone<T>(path: &Path, read: std::io::Result<T>) -> Result<Option<T>> {
     match read {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
