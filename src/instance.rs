@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Holds a sandbox from open to close, or from reset to reset.
 //!
-//! An [`Instance`] is a running init with its cgroups, its commands and its
-//! limits. `open` makes the attempts of `attempt` in turn; each begins with a
-//! `Reservation`, becomes `Pending` when the helper was asked, and an instance
-//! when its init is ready. `prestart` keeps the next init ready.
+//! An [`Instance`] is a running init with cgroups, commands and limits. `open`
+//! makes the attempts of `attempt` in turn; each begins with a `Reservation`,
+//! becomes `Pending` when the helper was asked, and an instance when its init
+//! is ready. `prestart` keeps the next init ready.
 #![forbid(unsafe_code)]
 
 mod attempt;
@@ -17,10 +17,8 @@ mod open;
 mod pending;
 mod prestart;
 mod reservation;
-mod resources;
 mod rootfs;
 mod running;
-mod setup;
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -28,8 +26,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Kind, Result, Step};
-use crate::helper::{Spawner, send_request};
+use crate::helper::{Runtime, Spawner, send_request};
+use crate::image::Images;
+use crate::parts::caps::CapSet;
 use crate::parts::cgroup::{Cgroup, ChildCgroup, remove_empty};
+use crate::parts::shown::ShownAs;
 use crate::spec::{LeftOut, Limits};
 use crate::sys::pidfd;
 use crate::wire::{self, KILL_REQUEST, Kill};
@@ -39,17 +40,42 @@ pub(crate) use hold::Hold;
 pub(crate) use memory::MemoryMark;
 use memory::MemoryUse;
 pub(crate) use pending::Pending;
-pub(crate) use resources::Resources;
+use prestart::PrestartSlot;
 pub(crate) use rootfs::Rootfs;
 pub use running::RunningCommand;
 pub(crate) use running::{Running, StartContext, StatusFd, no_user};
-pub(crate) use setup::Setup;
 
-/// A running init with its parts outside.
+/// The images, the helper and the prestarted init of a store.
+///
+/// Stores clone the resources, so that an instance needs no store.
+#[derive(Debug, Clone)]
+pub(crate) struct Resources {
+    pub(crate) images: Images,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) prestart: Arc<PrestartSlot>,
+}
+
+/// The facts of a sandbox that do not change until its end.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) hostname: String,
+    pub(crate) backend: &'static str,
+    /// The reason if `limits.disk` was let go.
+    pub(crate) unbounded: Option<Error>,
+    /// Mounts of the host, and how they are shown.
+    pub(crate) shown: Vec<(PathBuf, ShownAs)>,
+    pub(crate) caps: CapSet,
+    pub(crate) seccomp: bool,
+    /// True if `limits.memory` is set: the memory in use is read only then.
+    pub(crate) counts_memory: bool,
+}
+
+/// A running init with the parts outside.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    hold: Hold,
+    pub(crate) hold: Hold,
     pub(crate) setup: Setup,
+    /// A pidfd of the init.
     pub(crate) pidfd: OwnedFd,
     /// Number of the next command.
     next: AtomicU64,
@@ -57,7 +83,7 @@ pub(crate) struct Instance {
     pub(crate) commands: Commands,
     /// Cgroups of ended commands that have left processes inside.
     retired: Mutex<Vec<PathBuf>>,
-    /// Commands that share the count of its memory.
+    /// Commands that share the count of the sandbox's memory.
     pub(crate) memory: MemoryUse,
     /// True while everything inside is stopped.
     frozen: AtomicBool,
@@ -81,7 +107,8 @@ impl Instance {
     /// # Errors
     /// The step that failed; nothing is left behind then.
     pub(crate) fn complete(pending: Pending) -> Result<Self> {
-        let (hold, setup, pidfd) = pending.wait()?;
+        let (mut hold, setup) = (pending.hold, pending.setup);
+        let pidfd = hold.wait(pending.patience)?;
         Ok(Self {
             hold,
             setup,
@@ -95,25 +122,22 @@ impl Instance {
         })
     }
 
-    pub(crate) fn hold(&self) -> &Hold {
-        &self.hold
-    }
-
     pub(crate) fn name(&self) -> &str {
-        self.hold.name()
+        &self.hold.reservation.name
     }
 
     pub(crate) fn cgroup(&self) -> &Cgroup {
-        self.hold.cgroup()
+        &self.hold.reservation.cgroup
     }
 
     pub(crate) fn spawner(&self) -> &Arc<Spawner> {
-        self.hold.spawner()
+        &self.hold.reservation.spawner
     }
 
     /// Lists the keys of the spec that are not in force, because `best_effort`
     /// names them.
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
+        // The plan leaves out the disk, and the cgroup its own keys.
         let of_disk = self.setup.unbounded.iter().map(|error| LeftOut {
             key: "limits.disk",
             why: error.to_string(),
@@ -123,7 +147,7 @@ impl Instance {
     }
 
     pub(crate) fn control(&self) -> BorrowedFd<'_> {
-        self.hold.control()
+        self.hold.start.control()
     }
 
     /// As [`Hold::own`].
@@ -133,11 +157,12 @@ impl Instance {
     }
 
     pub(crate) fn next_command(&self) -> u64 {
+        // Relaxed: only the number has to differ between threads.
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Numbers commands after those of `other`, so that a number stands for one
-    /// command before and after a reset.
+    /// Numbers commands after those of `other`, so that a number stands for the
+    /// same command before and after a reset.
     pub(crate) fn number_after(&self, other: &Self) {
         let next = other.next.load(Ordering::Relaxed);
         self.next.store(next, Ordering::Relaxed);
@@ -166,10 +191,16 @@ impl Instance {
     /// Kills the command `id` with all its descendants; `reason` is a `BY_*`
     /// number.
     pub(crate) fn kill(&self, id: u64, reason: u32) -> Result<()> {
+        self.send_kill(id, libc::SIGKILL, wire::TO_TREE, reason)
+    }
+
+    /// Has the init send a signal to the command `id`, with its group or tree
+    /// as `to`, a `TO_*` number, says.
+    pub(crate) fn send_kill(&self, id: u64, signal: i32, to: u32, reason: u32) -> Result<()> {
         let kill = Kill {
             id,
-            signal: libc::SIGKILL as u32,
-            tree: wire::TO_TREE,
+            signal: signal as u32,
+            tree: to,
             reason,
         };
         send_request(self.own()?.control(), KILL_REQUEST, &kill, &[])
@@ -178,7 +209,8 @@ impl Instance {
     /// Makes a cgroup for a command, where the machine allows.
     pub(crate) fn command_cgroup(&self, id: u64) -> Result<Option<ChildCgroup>> {
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        // A cgroup can be removed only after its last process has ended.
+        // A cgroup can be removed only after the last process inside has ended,
+        // and the kernel does not tell that moment.
         retired.retain(|path| !remove_empty(path));
         drop(retired);
         self.cgroup()
@@ -194,6 +226,7 @@ impl Instance {
 
     /// Takes the cgroup of an ended command back.
     pub(crate) fn retire(&self, cgroup: ChildCgroup) {
+        // A process that is left inside keeps the directory busy.
         if let Some(path) = cgroup.retire() {
             let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
             retired.push(path);

@@ -57,7 +57,7 @@ impl Options {
 /// image or directory. Leaves no mount then.
 pub fn mount(store: &Store, image: &str, dir: &Path, options: &Options) -> Result<()> {
     let spawner = store.runtime().spawner()?;
-    if spawner.ids().ordinary() {
+    if spawner.ids.ordinary() {
         return Err(only_root(Step::MountImage));
     }
     let target = canonical(Step::MountImage, dir)?;

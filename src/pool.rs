@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sandboxes made ahead, each used once: taken by the caller, replaced by the
-//! spawner.
+//! Keeps sandboxes ready ahead of their use: the caller takes them, the helper
+//! makes others.
 #![forbid(unsafe_code)]
 
 mod demand;
@@ -22,18 +22,18 @@ use demand::Demand;
 
 pub use demand::PoolSize;
 
-/// Sandboxes of one spec that wait to be taken.
+/// Sandboxes of a spec that wait to be taken.
 ///
-/// A taken sandbox belongs to its taker, like one of [`Sandbox::open`], and
+/// A taken sandbox belongs to its taker, as from [`Sandbox::open`], and
 /// never returns to the pool: every taker gets an unused sandbox. Closing a
 /// sandbox starts its replacement in the helper; so does taking one when fewer
 /// than half wait. This process gets no thread. The number of waiting sandboxes
 /// follows the demand between the bounds of [`PoolSize`]: twice as many after a
 /// take that had to wait, fewer when some were left over for a second. A take
-/// decides this; a sandbox that waits costs memory and nothing else.
+/// decides this; a waiting sandbox costs only memory.
 ///
-/// Every method may be called from any thread. Dropping it ends what waits,
-/// without waiting for that.
+/// Every method may be called from any thread. Drop ends the waiting sandboxes,
+/// and returns before they have ended.
 ///
 /// ```no_run
 /// use tare::{Command, Pool, PoolSize, Spec, Store};
@@ -47,7 +47,7 @@ pub struct Pool {
     stock: Arc<Stock>,
 }
 
-/// What a pool's sandboxes know of it.
+/// The part of a pool that its sandboxes hold.
 #[derive(Debug)]
 struct Stock {
     store: Store,
@@ -60,7 +60,7 @@ struct Stock {
 struct State {
     /// The oldest first.
     parked: VecDeque<Parked>,
-    /// How many are being begun, outside of the lock.
+    /// Sandboxes that are being begun, outside of the lock.
     beginning: usize,
     demand: Demand,
     closed: bool,
@@ -76,7 +76,7 @@ enum Parked {
 impl Parked {
     fn is_ready(&self) -> bool {
         match self {
-            Self::Pending(pending) => pending.hold.is_over(),
+            Self::Pending(pending) => pending.hold.start.is_over(),
             Self::Ready(_) => true,
         }
     }
@@ -84,7 +84,7 @@ impl Parked {
     fn hold(&self) -> &Hold {
         match self {
             Self::Pending(pending) => &pending.hold,
-            Self::Ready(instance) => instance.hold(),
+            Self::Ready(instance) => &instance.hold,
         }
     }
 
@@ -113,8 +113,8 @@ impl Pool {
         Self::on(store, spec, rootfs, size)
     }
 
-    /// The same on an image that was looked up before; `spec.image` does not
-    /// matter.
+    /// As [`Pool::open`], on an image that was looked up before; `spec.image`
+    /// has no effect.
     ///
     /// # Errors
     /// As [`Pool::open`].
@@ -135,8 +135,8 @@ impl Pool {
                 closed: false,
             }),
         };
-        // Whatever is wrong with the spec is told here, by a sandbox that is
-        // wanted in any case.
+        // An error of the spec shows here, by a sandbox that is wanted in any
+        // case.
         let first = Instance::open(store.resources(), spec, &stock.rootfs)?;
         stock.state().parked.push_back(Parked::Ready(first));
         stock.refill(usize::MAX);
@@ -144,10 +144,11 @@ impl Pool {
         Ok(Self { stock })
     }
 
-    /// Takes an unused sandbox: a waiting one, else one that is opened now.
+    /// Takes an unused sandbox that waits. If there is none, opens a sandbox
+    /// now.
     ///
-    /// In a forked copy of the process what waits is left to the parent, and
-    /// one is opened.
+    /// A forked copy of the process leaves the waiting sandboxes to the parent,
+    /// and opens a sandbox.
     ///
     /// # Errors
     /// As [`Sandbox::open`]; [`Kind::Invalid`] after [`Pool::close`].
@@ -166,44 +167,39 @@ impl Pool {
             state.demand.taken(waited, left, Instant::now());
             (parked, state.surplus(), state.is_short())
         };
-        // They end, without anybody waiting for that.
+        // Outside of the lock, because their end takes requests.
         drop(surplus);
         if is_short {
-            // It may be long until those that were taken are closed. One for
-            // this, and one to catch up.
+            // It may be long until the taken sandboxes are closed. One more for
+            // this take, and one to catch up.
             stock.refill(2);
         }
         let instance = match parked.and_then(Parked::complete) {
             Some(instance) => instance,
-            // What failed while it was parked has all attempts once more.
+            // A sandbox that failed while parked has all attempts again.
             None => Instance::open(stock.store.resources(), &stock.spec, &stock.rootfs)?,
         };
-        let (spec, rootfs) = (Arc::clone(&stock.spec), Arc::clone(&stock.rootfs));
-        let on_end: Arc<dyn OnEnd> = Arc::clone(stock) as _;
-        Ok(Sandbox::of(
-            stock.store.clone(),
-            spec,
-            rootfs,
-            instance,
-            Some(on_end),
-        ))
+        let (store, spec) = (stock.store.clone(), Arc::clone(&stock.spec));
+        let (rootfs, on_end) = (Arc::clone(&stock.rootfs), Arc::clone(stock) as _);
+        Ok(Sandbox::of(store, spec, rootfs, instance, Some(on_end)))
     }
 
-    /// How many could be taken now without waiting.
+    /// Returns the number of sandboxes that a take would not wait for.
     pub fn ready(&self) -> usize {
         let state = self.stock.state();
         state.parked.iter().filter(|p| p.is_ready()).count()
     }
 
-    /// Ends all waiting sandboxes and returns when nothing of them is left;
-    /// sandboxes that were taken live on. Taking one is an error from then on,
-    /// closing again is not.
+    /// Ends all waiting sandboxes and returns when all their parts are gone.
+    /// Sandboxes that were taken live on. A later take is an error; a second
+    /// close is no error.
     ///
     /// # Errors
-    /// [`Kind::Broken`] if the spawner is gone; what waited is gone with it.
+    /// [`Kind::Broken`] if the helper is gone, and the waiting sandboxes with
+    /// the helper.
     pub fn close(&self) -> Result<()> {
         let parked = self.stock.shut();
-        // All at once, then each in turn.
+        // All ends begin at once; then each is waited for.
         let ending: Vec<_> = parked.iter().map(|p| p.hold().begin_end()).collect();
         let mut result = Ok(());
         for (parked, ending) in parked.iter().zip(ending) {
@@ -216,8 +212,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // Sandboxes that were taken keep the stock, but are nothing's
-        // replacement any more.
+        // Taken sandboxes keep the stock. It must begin no replacement at their
+        // end.
         drop(self.stock.shut());
     }
 }
@@ -233,14 +229,14 @@ impl Stock {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes nothing more, and gives away what waits.
+    /// Closes the stock, and returns the waiting sandboxes.
     fn shut(&self) -> VecDeque<Parked> {
         let mut state = self.state();
         state.closed = true;
         std::mem::take(&mut state.parked)
     }
 
-    /// Has begun what is missing, at most so many.
+    /// Begins missing sandboxes, at most `most`.
     fn refill(&self, most: usize) {
         for _ in 0..most {
             {
@@ -250,36 +246,36 @@ impl Stock {
                 }
                 state.beginning += 1;
             }
-            // Outside of the lock: other takers go on.
+            // Outside of the lock, so that other takers go on.
             let begun = Instance::begin(self.store.resources(), &self.spec, &self.rootfs);
             let mut state = self.state();
             state.beginning -= 1;
             match begun {
                 Ok(pending) if !state.closed => state.parked.push_back(Parked::Pending(pending)),
-                // Closed meanwhile: it ends as it is dropped.
-                Ok(_) => return,
-                // The next take tries again, and says why if none waits then.
-                Err(_) => return,
+                // Closed meanwhile: drop ends the sandbox. After an error, the
+                // next take tries again, and reports the error if no sandbox
+                // waits.
+                Ok(_) | Err(_) => return,
             }
         }
     }
 }
 
 impl State {
-    /// Takes the oldest that this helper has made. Lets those of others go: one
-    /// that has died, one of a caller with another authority, one of the
-    /// process that this one was forked from.
+    /// Takes the oldest sandbox that this helper has made. Drops sandboxes of
+    /// other helpers: of a dead helper, of a caller with another authority, of
+    /// the process that this process was forked from.
     fn next_of(&mut self, spawner: &Arc<Spawner>) -> Option<Parked> {
         std::iter::from_fn(|| self.parked.pop_front())
-            .find(|p| Arc::ptr_eq(p.hold().spawner(), spawner))
+            .find(|p| Arc::ptr_eq(&p.hold().reservation.spawner, spawner))
     }
 
-    /// Returns whether fewer than half of what is wanted waits, or will soon.
+    /// Returns whether fewer than half of the wanted number wait, or will soon.
     fn is_short(&self) -> bool {
         2 * (self.parked.len() + self.beginning) < self.demand.wanted()
     }
 
-    /// Those above what is wanted, the youngest first.
+    /// Takes the sandboxes above the wanted number, the youngest.
     fn surplus(&mut self) -> Vec<Parked> {
         let wanted = self.demand.wanted().min(self.parked.len());
         self.parked.split_off(wanted).into()

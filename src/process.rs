@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A running command: its pipes, its status, signals for it.
+//! Holds a running command: pipes, status, and signals.
 #![forbid(unsafe_code)]
 
 mod output;
@@ -14,31 +14,29 @@ use nix::poll::{PollFd, PollFlags};
 
 use crate::command::Size;
 use crate::error::{Error, Kind, Result, Step};
-use crate::helper::send_request;
 use crate::instance::{Instance, Running, RunningCommand};
 use crate::status::Status;
 use crate::sys::poll::poll_uninterrupted;
 use crate::sys::{pidfd, terminal};
-use crate::wire::{self, KILL_REQUEST, Kill};
+use crate::wire;
 
 pub use output::{Capture, Output, Sink, Waited};
 
-/// A running command. Dropping a process neither waits nor kills: the sandbox's
-/// end does, which for a command of [`crate::spawn_in`] is this.
-/// [`crate::Sandbox::process`] finds it again.
+/// A running command. Dropping a process neither waits nor kills: the end of
+/// the sandbox does, which for a command of [`crate::spawn_in`] is this drop.
+/// [`crate::Sandbox::process`] finds the command again.
 #[derive(Debug)]
 pub struct Process {
     pub(crate) running: Arc<Running>,
-    pub(crate) pidfd: OwnedFd,
-    pub(crate) master: Option<OwnedFd>,
-    /// Our ends of its pipes, until they are taken.
-    pub(crate) pipes: Mutex<Pipes>,
+    control: Control,
+    /// The host's ends of the pipes, until they are taken.
+    pipes: Mutex<Pipes>,
     /// The sandbox that was opened for this command alone, and ends with the
     /// process.
     pub(crate) owned: Option<Box<dyn Owned>>,
 }
 
-/// A value that a process keeps until its own end, without another use.
+/// A value that a process keeps until the drop, without another use.
 pub(crate) trait Owned: fmt::Debug + Send + Sync {}
 
 /// The host's ends of a command's pipes.
@@ -56,43 +54,51 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// Another hold on a command.
-    pub(crate) fn again(running: Arc<Running>, pidfd: OwnedFd) -> Self {
+    pub(crate) fn new(
+        running: Arc<Running>,
+        pidfd: OwnedFd,
+        master: Option<OwnedFd>,
+        pipes: Pipes,
+    ) -> Self {
+        let control = Control {
+            id: running.id,
+            instance: Arc::clone(&running.instance),
+            pidfd,
+            master,
+        };
         Self {
             running,
-            pidfd,
-            master: None,
-            pipes: Mutex::default(),
+            control,
+            pipes: Mutex::new(pipes),
             owned: None,
         }
     }
 
-    /// Its number in its sandbox, which no other command of that sandbox gets,
-    /// not even after a reset.
+    /// Returns the command's number in the sandbox. No other command of the
+    /// sandbox gets that number, not even after a reset.
     pub fn id(&self) -> u64 {
-        self.running.id
+        self.control.id
     }
 
-    /// Its number, what it is, and how long it has been running: what
-    /// [`crate::Sandbox::commands`] lists.
+    /// Describes the command, as [`crate::Sandbox::commands`] lists it.
     pub fn describe(&self) -> RunningCommand {
         self.running.describe()
     }
 
-    /// The end of its standard input to write to, if that is
-    /// [`crate::Stdin::Piped`]; close it for end of file.
+    /// Takes the end of standard input to write to, if the command was given
+    /// [`crate::Stdin::Piped`]. Closing the end is end of file inside.
     pub fn take_stdin(&self) -> Option<OwnedFd> {
         self.pipes().stdin.take()
     }
 
-    /// The end of its standard output to read from, if that is
-    /// [`crate::Stdout::Piped`]. Blocking.
+    /// Takes the end of standard output to read from, if the command was given
+    /// [`crate::Stdout::Piped`]. Reads block.
     pub fn take_stdout(&self) -> Option<OwnedFd> {
         self.pipes().stdout.take()
     }
 
-    /// The end of its standard error to read from, if that is
-    /// [`crate::Stdout::Piped`]. Blocking.
+    /// Takes the end of standard error to read from, if the command was given
+    /// [`crate::Stdout::Piped`]. Reads block.
     pub fn take_stderr(&self) -> Option<OwnedFd> {
         self.pipes().stderr.take()
     }
@@ -101,74 +107,67 @@ impl Process {
         self.pipes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The master of its terminal, if it has one.
+    /// Returns the master of the command's terminal, if there is a terminal.
     pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
-        self.master.as_ref().map(|fd| fd.as_fd())
+        self.control.master.as_ref().map(|fd| fd.as_fd())
     }
 
-    /// Tells its terminal another size.
+    /// Changes the size of the terminal.
     ///
     /// # Errors
     /// [`Kind::Invalid`] without a terminal.
     pub fn resize(&self, size: Size) -> Result<()> {
-        resize(self.terminal(), size)
+        self.control.resize(size)
     }
 
-    /// Readable when the command has ended; for poll, epoll and the like, not
-    /// to be read from.
+    /// Returns a descriptor that is readable when the command has ended; for
+    /// poll, epoll and the like, not to be read from.
     pub fn status_fd(&self) -> BorrowedFd<'_> {
         self.running.status_fd()
     }
 
-    /// A pidfd, pidfd_open(2).
+    /// Returns a pidfd, pidfd_open(2).
     pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.control.pidfd.as_fd()
     }
 
-    /// Sends a signal to the command alone; does nothing after its end.
+    /// Sends a signal to the command alone; does nothing after the end.
     ///
     /// # Errors
     /// EINVAL for a number that is no signal.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        let Running { instance, id, .. } = &*self.running;
-        send_signal(instance, *id, self.pidfd(), signal)
+        self.control.signal(signal)
     }
 
-    /// Sends a signal to the command's process group, as a terminal does;
-    /// nothing happens if the command has ended.
+    /// Sends a signal to the command's process group, as a terminal does; does
+    /// nothing if the command has ended.
     ///
     /// # Errors
     /// [`Kind::Broken`] if the sandbox is gone.
     pub fn signal_group(&self, signal: i32) -> Result<()> {
-        let Running { instance, id, .. } = &*self.running;
-        instance.own()?;
-        let kill = Kill {
-            id: *id,
-            signal: signal as u32,
-            tree: wire::TO_GROUP,
-            reason: wire::BY_ITSELF,
-        };
-        send_request(instance.control(), KILL_REQUEST, &kill, &[])
+        self.control.send(signal, wire::TO_GROUP)
     }
 
-    /// Kills the command and everything that it started; its reason is then
+    /// Kills the command and all its descendants; the reason of the end is then
     /// [`Reason::Killed`](crate::Reason::Killed). Leftovers of a command that
     /// has ended stay.
     ///
-    /// Its end is told when all of that is dead, also what left its session and
-    /// lost its parents. Two things can outlive it: a process in disk sleep,
-    /// for which its end waits ten seconds at most; and, beside other commands
-    /// and without cgroup v2, a process that made itself look like another
-    /// command's (docs/threat-model.md).
+    /// The command's end is told when all descendants are dead, also those that
+    /// left the session and lost their parents. Two kinds of process can
+    /// outlive the end: a process in disk sleep, for which the end waits ten
+    /// seconds at most; and, beside other commands and without cgroup v2, a
+    /// process that made itself look like another command's
+    /// (docs/threat-model.md).
     ///
     /// # Errors
-    /// [`Kind::Broken`] if the sandbox is gone, and so is the command.
+    /// [`Kind::Broken`] if the sandbox is gone, and the command with the
+    /// sandbox.
     pub fn kill(&self) -> Result<()> {
-        self.running.end(wire::BY_CALLER)
+        self.control.kill()
     }
 
     /// Returns a second hold on the command, for a thread that does not wait
-    /// for it.
+    /// for the end.
     ///
     /// # Errors
     /// As dup(2).
@@ -176,23 +175,23 @@ impl Process {
         let wrong = |e| Error::io(Step::ControlCommand, "dup", e);
         let master = self.terminal().map(|fd| fd.try_clone_to_owned());
         Ok(Control {
-            id: self.running.id,
-            instance: Arc::clone(&self.running.instance),
-            pidfd: self.pidfd.try_clone().map_err(wrong)?,
+            id: self.id(),
+            instance: Arc::clone(&self.control.instance),
+            pidfd: self.control.pidfd.try_clone().map_err(wrong)?,
             master: master.transpose().map_err(wrong)?,
         })
     }
 
-    /// The most bytes of output that are captured:
+    /// Returns the most bytes of output that are captured:
     /// [`crate::Command::output_limit`], else `limits.output`.
     pub fn output_limit(&self) -> u64 {
         self.running.limit
     }
 
-    /// Waits for the command's end and keeps what it writes to its pipes, or to
-    /// its terminal; its input is closed first. Output above the command's
-    /// limit ([`crate::Command::output_limit`]) ends it with the reason
-    /// `output`. A pipe that was taken before is left to its taker.
+    /// Waits for the end of the command and keeps the output of its pipes, or
+    /// of its terminal. Closes its input first. More output than the command's
+    /// limit ([`crate::Command::output_limit`]) ends the command with the
+    /// reason `output`. A pipe that was taken before is left to its taker.
     ///
     /// # Errors
     /// Those of read(2) and poll(2).
@@ -201,8 +200,8 @@ impl Process {
         Ok(output.expect("no caller interrupts"))
     }
 
-    /// Waits until the command has ended. Every call gives the same answer,
-    /// from any thread.
+    /// Waits until the command has ended. Every call returns the same status,
+    /// in any thread.
     ///
     /// # Errors
     /// Those of poll(2).
@@ -211,8 +210,8 @@ impl Process {
             .map(|status| status.expect("without a deadline it has ended"))
     }
 
-    /// Waits at most this long; `None` if the command still runs. Longer than
-    /// the clock can tell is for ever.
+    /// Waits at most this long; `None` if the command still runs. A time beyond
+    /// the range of the clock is for ever.
     ///
     /// # Errors
     /// Those of poll(2).
@@ -263,7 +262,7 @@ impl Process {
 /// A second hold on a running command: sends signals and sizes while another
 /// thread waits.
 ///
-/// May outlive the command; then nothing happens any more.
+/// May outlive the command; calls do nothing then.
 #[derive(Debug)]
 pub struct Control {
     id: u64,
@@ -273,12 +272,24 @@ pub struct Control {
 }
 
 impl Control {
+    fn send(&self, signal: i32, to: u32) -> Result<()> {
+        self.instance
+            .send_kill(self.id, signal, to, wire::BY_ITSELF)
+    }
+
     /// As [`Process::signal`].
     ///
     /// # Errors
     /// As [`Process::signal`].
     pub fn signal(&self, signal: i32) -> Result<()> {
-        send_signal(&self.instance, self.id, self.pidfd.as_fd(), signal)
+        self.instance.own()?;
+        match pidfd::send_signal(self.pidfd.as_fd(), signal) {
+            Err(Errno::ESRCH) | Ok(()) => Ok(()),
+            // The command has another user id than the caller, but the init may
+            // signal any process.
+            Err(Errno::EPERM) => self.send(signal, wire::TO_COMMAND),
+            Err(e) => Err(Error::os(Step::SignalCommand, signal, e)),
+        }
     }
 
     /// As [`Process::kill`].
@@ -294,42 +305,12 @@ impl Control {
     /// # Errors
     /// As [`Process::resize`].
     pub fn resize(&self, size: Size) -> Result<()> {
-        resize(self.master.as_ref().map(|fd| fd.as_fd()), size)
+        let step = Step::ResizeTerminal;
+        let Some(master) = &self.master else {
+            return Err(Error::new(Kind::Invalid, step, "the command has none"));
+        };
+        let Size { rows, columns } = size;
+        terminal::set_size(master.as_fd(), rows, columns)
+            .map_err(|e| Error::os(step, format_args!("{rows} x {columns}"), e))
     }
-}
-
-fn send_signal(instance: &Instance, id: u64, pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
-    instance.own()?;
-    match pidfd::send_signal(pidfd, signal) {
-        Err(Errno::ESRCH) | Ok(()) => Ok(()),
-        // The command has another id than the caller, but the init may signal
-        // any.
-        Err(Errno::EPERM) => {
-            let kill = Kill {
-                id,
-                signal: signal as u32,
-                tree: wire::TO_COMMAND,
-                reason: wire::BY_ITSELF,
-            };
-            send_request(instance.control(), KILL_REQUEST, &kill, &[])
-        }
-        Err(e) => Err(Error::os(Step::SignalCommand, signal, e)),
-    }
-}
-
-fn resize(master: Option<BorrowedFd<'_>>, size: Size) -> Result<()> {
-    let Some(master) = master else {
-        return Err(Error::new(
-            Kind::Invalid,
-            Step::ResizeTerminal,
-            "the command has none",
-        ));
-    };
-    terminal::set_size(master, size.rows, size.columns).map_err(|e| {
-        Error::os(
-            Step::ResizeTerminal,
-            format_args!("{} x {}", size.rows, size.columns),
-            e,
-        )
-    })
 }

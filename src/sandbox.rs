@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A sandbox: a tree, namespaces, a cgroup, restrictions and a tiny resident
-//! init, waiting for commands.
+//! A sandbox: a tree, namespaces, a cgroup, restrictions and a small resident
+//! init that waits for commands.
 #![forbid(unsafe_code)]
 
 mod effective;
@@ -14,14 +14,14 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::command::Command;
 use crate::error::{Error, Kind, Result, Step};
 use crate::image::Image;
 use crate::instance::{Instance, Rootfs, RunningCommand};
 use crate::parts::cgroup::SandboxUsage;
-use crate::process::{Capture, Output, Owned, Process};
+use crate::process::{Capture, Output, Owned, Pipes, Process};
 use crate::spec::{LeftOut, Limits, Spec};
 use crate::store::Store;
 
@@ -31,9 +31,9 @@ pub use opening::Opening;
 
 /// A clean, isolated, throwaway environment.
 ///
-/// Every method may be called from any thread, any number of commands may run
-/// at once. Dropping it ends everything inside and removes what it used,
-/// without waiting for that.
+/// Every method may be called from any thread, and any number of commands may
+/// run at once. Drop ends everything inside and removes all leftovers, without
+/// waiting.
 ///
 /// ```no_run
 /// use tare::{Command, Sandbox, Spec, Store};
@@ -51,14 +51,14 @@ pub struct Sandbox {
     rootfs: Arc<Rootfs>,
     instance: RwLock<Arc<Instance>>,
     closed: AtomicBool,
-    /// Who is told when it has ended, and whether that was.
+    /// The pool that hears of the end.
     on_end: Option<Arc<dyn OnEnd>>,
     notified: AtomicBool,
 }
 
-/// Where a sandbox was taken from.
+/// The owner of a sandbox before its taker.
 pub(crate) trait OnEnd: std::fmt::Debug + Send + Sync {
-    /// It was closed, or dropped.
+    /// Notes that the sandbox was closed or dropped.
     fn ended(&self);
 }
 
@@ -66,13 +66,10 @@ impl Owned for Sandbox {}
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // A process that is still held may outlive this handle, but not the
-        // sandbox. If the spawner cannot be told, it is gone, and the sandbox
-        // with it.
-        let instance = self
-            .instance
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        // A held process may outlive this handle, but not the sandbox. An error
+        // means that the helper is gone, and the sandbox with the helper.
+        let instance = self.instance.get_mut();
+        let instance = instance.unwrap_or_else(PoisonError::into_inner);
         if !*self.closed.get_mut() {
             log::debug!("sandbox {}: dropped", instance.name());
         }
@@ -84,7 +81,8 @@ impl Drop for Sandbox {
 }
 
 impl Sandbox {
-    /// Opens a sandbox: about a millisecond when the image is unpacked already.
+    /// Opens a sandbox. Takes about a millisecond if the image is unpacked
+    /// already.
     ///
     /// # Errors
     /// [`Kind::Invalid`] for a wrong spec, [`Kind::NotFound`] for a missing
@@ -96,9 +94,9 @@ impl Sandbox {
         Self::on(store, spec, rootfs)
     }
 
-    /// The same on an image that was looked up before, with
+    /// As [`Sandbox::open`], on an image that was looked up before, with
     /// [`image::Images::image_with`](crate::image::Images::image_with) for
-    /// example, which tells how far it is; `spec.image` does not matter.
+    /// example, which reports progress. `spec.image` has no effect.
     ///
     /// # Errors
     /// As [`Sandbox::open`].
@@ -108,8 +106,8 @@ impl Sandbox {
     }
 
     /// Opens a sandbox whose root is a directory as it is, without
-    /// copy-on-write: what commands write stays. `spec.image` and
-    /// `spec.storage` do not matter.
+    /// copy-on-write: files that commands write stay. `spec.image` and
+    /// `spec.storage` have no effect.
     ///
     /// # Errors
     /// As [`Sandbox::open`].
@@ -119,12 +117,12 @@ impl Sandbox {
     }
 
     /// As [`Sandbox::open`], for callers with an event loop: returns while the
-    /// sandbox is being made. Waits for the start of the store's helper, where
-    /// this is its first sandbox: about a millisecond.
+    /// sandbox is being made. The first sandbox of a store waits for the start
+    /// of the store's helper, about a millisecond.
     ///
     /// # Errors
-    /// As [`Sandbox::open`], where that can be known at once; nothing is left
-    /// behind then.
+    /// Those of [`Sandbox::open`] that show at once; nothing is left behind
+    /// then.
     pub fn begin(store: &Store, spec: &Spec) -> Result<Opening> {
         spec.validate()?;
         let reference = spec.image.parse()?;
@@ -158,7 +156,7 @@ impl Sandbox {
         Ok(Self::of(store.clone(), spec, rootfs, instance, None))
     }
 
-    /// The handle of one that was started.
+    /// Makes the handle of a started instance.
     pub(crate) fn of(
         store: Store,
         spec: Arc<Spec>,
@@ -179,7 +177,7 @@ impl Sandbox {
         }
     }
 
-    /// Once: what is ended twice is told once.
+    /// Tells the pool of the end, once.
     fn notify(&self) {
         if let (Some(on_end), false) = (&self.on_end, self.notified.swap(true, Ordering::Relaxed)) {
             on_end.ended();
@@ -195,25 +193,31 @@ impl Sandbox {
         Ok(instance)
     }
 
-    /// The user that a command runs as unless it names another, `USER[:GROUP]`:
-    /// the spec's, else the image's, else none, which is 0:0.
+    fn write(&self) -> RwLockWriteGuard<'_, Arc<Instance>> {
+        self.instance
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the user of commands that name no user, `USER[:GROUP]`: the
+    /// spec's, else the image's, else an empty text, which is 0:0.
     pub fn default_user(&self) -> &str {
-        let own = self.spec.user.as_deref();
-        own.or(self.rootfs.config.user.as_deref())
-            .unwrap_or_default()
+        let user = self.spec.user.as_ref();
+        let user = user.or(self.rootfs.config.user.as_ref());
+        user.map_or("", String::as_str)
     }
 
     /// Starts a command and returns while it runs.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] and [`Kind::NotExecutable`] or [`Kind::Permission`]
-    /// say that the program is not there, or no program; the step says what
-    /// else failed.
+    /// [`Kind::NotFound`] if the program does not exist,
+    /// [`Kind::NotExecutable`] or [`Kind::Permission`] if the file is no
+    /// program. The step names any other failure.
     pub fn spawn(&self, command: Command) -> Result<Process> {
         spawn::spawn(&self.instance()?, &self.spec, &self.rootfs, command)
     }
 
-    /// Runs a command to its end and keeps what it writes. Its failure is a
+    /// Runs a command to its end and keeps the output. A failed command is a
     /// result, not an error.
     ///
     /// # Errors
@@ -223,10 +227,10 @@ impl Sandbox {
         Ok(output.expect("no caller interrupts"))
     }
 
-    /// The same for callers with signals to look at: `interrupted` is asked
-    /// whenever a signal handler has run in this thread while it waits,
-    /// signal(7). If it says so, the command is killed with everything that it
-    /// started, and the result is `None`.
+    /// As [`Sandbox::run`], for callers with signals to look at: calls
+    /// `interrupted` whenever a signal handler has run in this thread during
+    /// the wait, signal(7). If the answer is true, kills the command with all
+    /// its descendants, and returns `None`.
     ///
     /// # Errors
     /// As [`Sandbox::spawn`].
@@ -246,8 +250,8 @@ impl Sandbox {
         capture.until_end(&running, interrupted)
     }
 
-    /// The command that the image means to run, with `args` in place of its own
-    /// default ones: ENTRYPOINT and CMD as Docker has them.
+    /// Returns the command of the image, ENTRYPOINT and CMD as Docker has them.
+    /// `args`, if any, replace CMD.
     ///
     /// # Errors
     /// [`Kind::Invalid`] if neither the image nor the caller names a program.
@@ -260,29 +264,25 @@ impl Sandbox {
             argv.extend(args.iter().map(AsRef::as_ref));
         }
         if argv.is_empty() {
-            return Err(
-                Error::new(Kind::Invalid, Step::FindCommand, "the image names none")
-                    .with_cure("name a program, such as sh"),
-            );
+            let error = Error::new(Kind::Invalid, Step::FindCommand, "the image names none");
+            return Err(error.with_cure("name a program, such as sh"));
         }
         Ok(Command::from_argv(argv))
     }
 
-    /// Ends everything inside and starts again from the image; handles to old
-    /// commands see them killed. The new state is made first: for a moment
-    /// there are both.
+    /// Ends everything inside and starts again from the image. Handles to old
+    /// commands see them killed. The new state is made before the old one ends,
+    /// so both exist for a moment.
     ///
     /// # Errors
-    /// As [`Sandbox::open`]; everything is as it was then.
+    /// As [`Sandbox::open`]; the old state stays then.
     pub fn reset(&self) -> Result<()> {
         self.instance()?;
         let fresh = Instance::open(self.store.resources(), &self.spec, &self.rootfs)?;
-        let mut instance = self
-            .instance
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut instance = self.write();
         if self.closed.load(Ordering::Acquire) {
-            // Closed meanwhile, by another thread; the new state ends here.
+            // Another thread closed the sandbox meanwhile. Drop ends the new
+            // state.
             return Err(closed());
         }
         log::debug!("sandbox {}: reset, now {}", instance.name(), fresh.name());
@@ -290,18 +290,18 @@ impl Sandbox {
         fresh.number_after(&instance);
         let old = std::mem::replace(&mut *instance, Arc::new(fresh));
         drop(instance);
-        // If it cannot be told to end, its spawner was killed, and it has
-        // ended.
+        // An error means that the helper was killed, and the old state ended
+        // with the helper.
         let _ = old.end(true);
         Ok(())
     }
 
     /// Ends everything inside and returns when nothing of the sandbox is left.
-    /// Every other call from then on, or that waits in another thread, is an
-    /// error; closing again is not.
+    /// Later calls are errors, and so are calls that wait in other threads. A
+    /// second close is no error.
     ///
     /// # Errors
-    /// [`Kind::Broken`] if the spawner is gone; the sandbox is gone with it.
+    /// [`Kind::Broken`] if the helper is gone, and the sandbox with the helper.
     pub fn close(&self) -> Result<()> {
         let Some(instance) = self.take_last() else {
             return Ok(());
@@ -331,12 +331,9 @@ impl Sandbox {
     /// Takes the instance to end, for the first caller; no other call uses the
     /// instance from then on.
     fn take_last(&self) -> Option<Arc<Instance>> {
-        // Under the lock, or a reset in another thread could put a new state in
-        // place.
-        let instance = self
-            .instance
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: a reset in another thread could otherwise put a new
+        // state in place, which no call would end.
+        let instance = self.write();
         match self.closed.swap(true, Ordering::AcqRel) {
             true => None,
             false => {
@@ -348,15 +345,15 @@ impl Sandbox {
 
     /// Lists keys of the spec that are not in force, because
     /// [`Spec::best_effort`] names them and this machine cannot enforce them.
-    /// [`Sandbox::effective`] has them, too, and the log, as warnings.
+    /// [`Sandbox::effective`] lists the same keys, and the log warns of each.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if it was closed.
+    /// [`Kind::Invalid`] if the sandbox was closed.
     pub fn left_out(&self) -> Result<Vec<LeftOut>> {
         Ok(self.instance()?.left_out())
     }
 
-    /// What is really in force.
+    /// Returns the settings in force.
     ///
     /// # Errors
     /// When the kernel does not let a limit be read back.
@@ -364,44 +361,42 @@ impl Sandbox {
         Effective::of(&*self.instance()?, &self.store, &self.spec, &self.rootfs)
     }
 
-    /// The commands that run, in the order of their start, those of
-    /// [`Sandbox::run`] in other threads included. A command whose [`Process`]
-    /// was dropped is among them.
+    /// Lists the running commands in the order of their start. Includes those
+    /// of [`Sandbox::run`] in other threads, and commands whose [`Process`] was
+    /// dropped.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if it was closed.
+    /// [`Kind::Invalid`] if the sandbox was closed.
     pub fn commands(&self) -> Result<Vec<RunningCommand>> {
         let running = self.instance()?.commands.all();
         Ok(running.iter().map(|r| r.describe()).collect())
     }
 
-    /// A running command by its number, [`Process::id`]: another hold on it,
-    /// which waits for it, signals and kills it. Its pipes and its terminal
-    /// stay with the first one.
+    /// Finds a running command by its number, [`Process::id`]. The new hold can
+    /// wait, signal and kill. Pipes and terminal stay with the first hold.
     ///
     /// # Errors
     /// [`Kind::NotFound`] if no command of that number runs, [`Kind::Busy`]
     /// while the sandbox is frozen.
     pub fn process(&self, id: u64) -> Result<Process> {
         let (running, pidfd) = self.instance()?.find(id)?;
-        Ok(Process::again(running, pidfd))
+        Ok(Process::new(running, pidfd, None, Pipes::default()))
     }
 
-    /// Stops everything inside, at once and unseen by it; returns when all of
-    /// it has stopped. Then a command cannot be started, and files cannot be
-    /// used, until [`Sandbox::thaw`]. A signal, a kill and a time limit take
-    /// effect after that. A reset and a close work, and so does the end of this
-    /// process.
+    /// Stops all processes inside, which do not notice, and returns when all
+    /// have stopped. Until [`Sandbox::thaw`], no command can be started, and no
+    /// files can be used. Signals, kills and time limits take effect after the
+    /// thaw. A reset and a close work, and so does the end of this process.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] without a cgroup of its own in v2 (kernel 5.2),
-    /// [`Kind::Busy`] if something did not stop within two seconds; then all of
-    /// it goes on.
+    /// [`Kind::Unsupported`] without a cgroup of the sandbox's own in v2
+    /// (kernel 5.2), [`Kind::Busy`] if a process did not stop within two
+    /// seconds; then all go on.
     pub fn freeze(&self) -> Result<()> {
         self.instance()?.freeze()
     }
 
-    /// Lets everything inside go on; nothing happens if it was not stopped.
+    /// Lets everything inside go on; does nothing if the sandbox is not frozen.
     ///
     /// # Errors
     /// Those of writing to the cgroup.
@@ -409,29 +404,29 @@ impl Sandbox {
         self.instance()?.thaw()
     }
 
-    /// What all inside use now, and have used since the sandbox was opened or
-    /// reset.
+    /// Returns the resources that all processes inside use now, and have used
+    /// since the sandbox was opened or reset.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if it was closed.
+    /// [`Kind::Invalid`] if the sandbox was closed.
     pub fn usage(&self) -> Result<SandboxUsage> {
         Ok(self.instance()?.cgroup().usage())
     }
 
-    /// Has a descriptor tell what happens from now on: the kernel kills
-    /// something inside for want of memory, the sandbox is gone. A reset is the
-    /// end of what was there before.
+    /// Watches for events from now on: the kernel kills a process inside for
+    /// want of memory, or the sandbox is gone. A reset is the end of the old
+    /// state.
     ///
     /// # Errors
     /// [`Kind::Unsupported`] without `limits.memory`, which counts the kills,
-    /// [`Kind::Invalid`] if it was closed.
+    /// [`Kind::Invalid`] if the sandbox was closed.
     pub fn events(&self) -> Result<Events> {
         Events::of(self.instance()?)
     }
 
     /// Changes limits while commands run: those of `memory`, `swap`, `cpus`,
     /// `cpu_weight`, `cpuset`, `pids` and `io` that are set in `limits`. Others
-    /// stay. A reset brings those of the spec back.
+    /// stay. A reset restores the limits of the spec.
     ///
     /// # Errors
     /// [`Kind::Invalid`] for a wrong value and for other keys,
@@ -448,14 +443,12 @@ impl Sandbox {
     /// # Errors
     /// As dup(2); [`Kind::Invalid`] in a forked copy of the process.
     pub fn pidfd(&self) -> Result<OwnedFd> {
-        self.instance()?
-            .pidfd
-            .try_clone()
-            .map_err(|e| Error::io(Step::UseSandbox, "dup", e))
+        let pidfd = self.instance()?.pidfd.try_clone();
+        pidfd.map_err(|e| Error::io(Step::UseSandbox, "dup", e))
     }
 }
 
-/// A root directory that is used as it is.
+/// Returns a root directory without copy-on-write.
 fn plain(root: &Path) -> Result<Rootfs> {
     let wrong = |e| Error::io(Step::OpenRoot, format_args!("{root:?}"), e);
     Ok(Rootfs::plain(root.canonicalize().map_err(wrong)?))
@@ -463,7 +456,7 @@ fn plain(root: &Path) -> Result<Rootfs> {
 
 /// Starts a command in a root directory of the caller's own, in a sandbox that
 /// ends when the returned [`Process`] is dropped. No image, no copy-on-write:
-/// what the command writes stays.
+/// files that the command writes stay.
 ///
 /// # Errors
 /// As [`Sandbox::open_in`] and [`Sandbox::spawn`].

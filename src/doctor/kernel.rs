@@ -132,7 +132,7 @@ fn namespaces(spawner: &Spawner) -> Vec<Check> {
             .found("can be made")
             .tried(spawner.job(&cgroup, 0, &[])),
     );
-    if !spawner.ids().ordinary() {
+    if !spawner.ids.ordinary() {
         checks.push(
             Check::optional("namespace user", true)
                 .found("can be made")
@@ -144,7 +144,7 @@ fn namespaces(spawner: &Spawner) -> Vec<Check> {
 
 /// Checks file systems by mounting them in a private namespace.
 fn mounts(spawner: &Spawner) -> Vec<Check> {
-    let ordinary = spawner.ids().ordinary();
+    let ordinary = spawner.ids.ordinary();
     let mut tmpfs = Ops::default();
     tmpfs.push(Op::MakePrivate {});
     let stage = tmpfs.new_fs(c"tmpfs", &ListBuf::default(), 0);

@@ -99,7 +99,7 @@ impl DirHandle {
 
     /// Returns whether the sandbox maps ids other than 0.
     pub(super) fn has_ids(&self) -> bool {
-        *self.instance.spawner().ids() != crate::parts::idmap::Ids::Single
+        self.instance.spawner().ids != crate::parts::idmap::Ids::Single
     }
 
     /// Opens a regular file; the answer's count is 1 if the file is new.

@@ -71,7 +71,9 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
         {
             error.with_cure(UNCONFINED)
         }
+        // Outer containers may show a read-only /proc.
         (wire::AT_ID_MAP, Errno::EROFS) => error.with_cure("mount -o remount,rw /proc"),
+        // KERNEL(5.12): a map of user 0 takes CAP_SETFCAP, user_namespaces(7).
         (wire::AT_ID_MAP, Errno::EPERM) if geteuid().is_root() => error.with_cure(
             "a user 0 with CAP_SETFCAP, or an ordinary user: the kernel maps user 0 for no other",
         ),
@@ -95,7 +97,7 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
 }
 
 /// Returns the resource whose limit could not be set, and this process's own
-/// hard limit of it.
+/// hard limit.
 fn resource(reply: &Reply) -> Option<(&'static str, u64)> {
     rlimit::own(reply.place.checked_sub(wire::AT_RLIMIT)?)
 }

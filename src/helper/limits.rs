@@ -21,6 +21,8 @@ pub(super) fn more_processes() -> String {
         return format!("as root: echo max >{}", file.display());
     }
     let (soft, hard) = getrlimit(Resource::RLIMIT_NPROC).unwrap_or((MANY, MANY));
+    // Twice as many, because all processes of the user count, and the user may
+    // start others meanwhile.
     let more = soft.saturating_mul(2).max(MANY);
     let sudo = if geteuid().is_root() { "" } else { "sudo " };
     match soft < hard {
@@ -36,6 +38,7 @@ fn full_cgroup() -> Option<PathBuf> {
         .lines()
         .find_map(|line| {
             let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            // Of v1 only the hierarchy of pids limits processes.
             let mount = match controllers {
                 "" => "/sys/fs/cgroup",
                 _ if controllers.split(',').any(|c| c == "pids") => "/sys/fs/cgroup/pids",
@@ -49,25 +52,21 @@ fn full_cgroup() -> Option<PathBuf> {
 }
 
 fn is_full(dir: &Path) -> bool {
-    let number = |file| -> Option<u64> {
-        let text = fs::read_to_string(dir.join(file)).ok()?;
-        text.trim().parse().ok()
-    };
+    let pids = number(&dir.join("pids.max")).zip(number(&dir.join("pids.current")));
     // A start takes two more processes, which have ended when this is read.
-    let full = |max: u64, current: u64| current.saturating_add(2) >= max;
-    number("pids.max")
-        .zip(number("pids.current"))
-        .is_some_and(|(max, current)| full(max, current))
+    pids.is_some_and(|(max, current)| current.saturating_add(2) >= max)
+}
+
+fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 /// Returns the cure for ENOSPC of clone(2): a higher limit for each kind of
 /// namespace that has the lowest, namespaces(7).
 pub(super) fn more_namespaces() -> String {
     const KINDS: [&str; 6] = ["user", "mnt", "pid", "net", "uts", "ipc"];
-    let limits = KINDS.map(|kind| {
-        let text = fs::read_to_string(format!("/proc/sys/user/max_{kind}_namespaces"));
-        text.ok().and_then(|text| text.trim().parse::<u64>().ok())
-    });
+    let limit = |kind| number(format!("/proc/sys/user/max_{kind}_namespaces").as_ref());
+    let limits = KINDS.map(limit);
     let lowest = limits.into_iter().flatten().min().unwrap_or(0);
     let more = lowest.saturating_mul(2).max(NAMESPACES);
     let low = KINDS

@@ -26,24 +26,25 @@ pub(crate) fn send_request<'a>(
     };
     let mut bytes = Vec::new();
     body.put(&mut bytes);
+    // The header counts the bytes of the body in 32 bits.
     let len = u32::try_from(bytes.len())
         .map_err(|_| Error::new(Kind::Invalid, Step::TalkToSpawner, "more than 4 GiB"))?;
     let header = |in_memfd| {
-        let mut header = Vec::new();
         let magic = MAGIC;
-        Header {
+        let header = Header {
             magic,
             kind,
             len,
             in_memfd,
-        }
-        .put(&mut header);
-        header
+        };
+        let mut bytes = Vec::new();
+        header.put(&mut bytes);
+        bytes
     };
     if bytes.len() <= INLINE {
         match socket::send(socket, &[&header(0), &bytes], fds) {
-            // The socket's buffer is smaller than usual, net.core.wmem_default:
-            // the body goes into a memory file, too.
+            // The socket's buffer is smaller than usual, net.core.wmem_default.
+            // The body goes into a memory file then.
             Err(Errno::EMSGSIZE) => {}
             other => return other.map_err(broken),
         }
@@ -54,12 +55,31 @@ pub(crate) fn send_request<'a>(
     socket::send(socket, &[&header(1)], &all).map_err(broken)
 }
 
-/// Receives a reply, or `None` at end of file, with its descriptors.
+/// Sends a request with a socket for the reply as the first descriptor.
+/// Returns this end of the socket.
+pub(crate) fn send_for_reply<'a>(
+    step: Step,
+    to: BorrowedFd<'_>,
+    kind: u32,
+    body: &impl Field<'a>,
+    fds: &[BorrowedFd<'_>],
+) -> Result<OwnedFd> {
+    // The other end closes on return. If the receiver dies without a word, its
+    // copy closes as well, and the wait for the reply finds end of file.
+    let (ours, theirs) = socket::pair().map_err(|e| Error::os(step, "socketpair", e))?;
+    let all = [&[theirs.as_fd()], fds].concat();
+    send_request(to, kind, body, &all)?;
+    Ok(ours)
+}
+
+/// Receives a reply, or `None` at end of file, and the descriptors.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Reply>, Vec<OwnedFd>)> {
     loop {
         match receive_now(socket, true) {
+            // The reply is close. A caller that gave up here would leave a
+            // sandbox or a command without a handle.
             Err(Errno::EINTR) => {}
-            // The other side died before it read the request.
+            // The other side died with the request unread.
             Err(Errno::ECONNRESET) => return Err(gone()),
             other => return other.map_err(|e| Error::os(Step::TalkToSpawner, "recvmsg", e)),
         }
@@ -79,6 +99,7 @@ pub(crate) fn receive_now(
 /// As [`receive_now`] from a pipe, into which replies are written whole,
 /// pipe(7).
 pub(crate) fn read_now(pipe: BorrowedFd<'_>, wait: bool) -> Result<Option<Reply>, Errno> {
+    // The pipe is blocking, because a caller with `wait` needs no second call.
     if !wait && !is_readable(pipe) {
         return Err(Errno::EAGAIN);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Keeps the parts that an opened store needs once: the helper, compiled
-//! filters, the layout of cgroups, missing features.
+//! filters, the layout of cgroups.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
@@ -22,7 +22,7 @@ use crate::parts::seccomp::{self, SeccompCache};
 use crate::spec::{Security, Spec};
 use crate::wire::Op;
 
-/// The runtime of a store, shared by its sandboxes.
+/// The runtime of a store, shared by all sandboxes.
 #[derive(Debug, Default)]
 pub(crate) struct Runtime {
     spawner: Mutex<Option<Arc<Spawner>>>,
@@ -35,7 +35,7 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// Returns the helper. Starts it if this process has no live helper with
+    /// Returns the helper. Starts a helper if this process has no live one with
     /// the calling thread's authority.
     ///
     /// A helper with another authority ends with its last sandbox.
@@ -56,13 +56,16 @@ impl Runtime {
     }
 
     fn spawner_that(&self, spec: Option<&Spec>) -> Result<Arc<Spawner>> {
-        let fits = |spawner: &Spawner| spec.is_none_or(|spec| spawner.authority().shares(spec));
+        let fits = |spawner: &Spawner| spec.is_none_or(|spec| spawner.authority.shares(spec));
         let mut slot = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
+        // A forked copy of the process must not talk to the parent's helper,
+        // whose replies the parent would read.
         let lives = |s: &&Arc<Spawner>| s.is_own() && s.is_alive();
         let living = slot.as_ref().filter(lives);
-        if let Some(spawner) = living.filter(|s| s.authority().is_callers() && fits(s)) {
+        if let Some(spawner) = living.filter(|s| s.authority.is_callers() && fits(s)) {
             return Ok(Arc::clone(spawner));
         }
+        // A replaced helper that lives goes on until its last sandbox ends.
         let was_killed = living.is_none();
         let mut spawner = Spawner::start(|ids, authority| {
             // Errors are reported when the sandbox needs the parts.
@@ -89,8 +92,8 @@ impl Runtime {
         Ok(())
     }
 
-    /// Removes the cgroups that a killed helper has left. Those of sandboxes
-    /// with a handle are locked, and go with it.
+    /// Removes the cgroups that a killed helper has left. Cgroups of sandboxes
+    /// with a handle are locked, and go with the handle.
     fn clean_up_after(&self, killed: &Spawner) {
         let (Ok(layout), Ok(prefix)) = (self.layout(), killed.prefix()) else {
             return;
@@ -119,8 +122,8 @@ impl Runtime {
         }
     }
 
-    /// Has the helper remove all cgroups of this process when it ends, even one
-    /// that the process made just before it was killed.
+    /// Has the helper remove all cgroups of this process at the helper's end,
+    /// even a cgroup that the process made just before being killed.
     pub(crate) fn watch_cgroups(&self, spawner: &Spawner) -> Result<()> {
         let prefix = format!("{PREFIX}{}", spawner.prefix()?);
         spawner.watch(Watched::Cgroups, &prefix, &self.layout()?.parents())
@@ -131,7 +134,7 @@ impl Runtime {
         if let Some(layout) = self.layout.get() {
             return Ok(layout);
         }
-        // Not cached if it fails: the machine may mount cgroups later.
+        // An error is not cached, because the machine may mount cgroups later.
         let layout = Layout::detect()?;
         Ok(self.layout.get_or_init(|| layout))
     }
@@ -144,11 +147,10 @@ impl Runtime {
             let error = Error::new(Kind::Unsupported, Step::SetSecurityDeviceRules, why);
             return Err(error.with_cure("security.devices"));
         }
-        let gate = if ordinary {
+        let gate = match ordinary {
             // A user namespace makes no device, and opens none of an image.
-            None
-        } else {
-            self.gate(layout, &spec.security)?
+            true => None,
+            false => self.gate(layout, &spec.security)?,
         };
         Cgroup::create(
             layout,
@@ -162,8 +164,10 @@ impl Runtime {
     /// Returns the device rules as the kernel takes them; loaded once for each
     /// set.
     fn gate(&self, layout: &Layout, security: &Security) -> Result<Option<Arc<DeviceGate>>> {
+        // A host mostly uses a few sets, and each holds a loaded program.
         const KEPT: usize = 8;
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        // Keys that do not concern devices may differ: the program is the same.
         let same = |s: &Security| s.device_keys() == security.device_keys();
         if let Some((_, gate)) = gates.iter().find(|(s, _)| same(s)) {
             return Ok(Some(Arc::clone(gate)));
@@ -184,7 +188,7 @@ impl Drop for Runtime {
     }
 }
 
-/// Gives files to subordinate ids by the helper, which is root among them.
+/// Gives files to subordinate ids by the helper, which is root of these ids.
 pub(crate) struct ByHelper(pub(crate) Arc<Runtime>);
 
 impl Chown for ByHelper {
@@ -205,6 +209,8 @@ impl Chown for ByHelper {
     }
 
     fn remove_tree(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+        // The caller may not remove files of subordinate ids; the helper, which
+        // is root of these ids, may.
         let mut ops = Ops::default();
         ops.push(Op::RemoveTree {
             root: 1,

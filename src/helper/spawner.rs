@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The helper process as its host holds it: starts it, asks it for sandboxes,
-//! and ends it.
+//! Starts the helper process, asks the helper for sandboxes, and ends the
+//! helper.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getegid, geteuid};
 
 use super::limits::more_processes;
-use super::request::{checked, gone, receive, receive_now, send_request};
+use super::request::{checked, gone, receive, receive_now, send_for_reply, send_request};
 use super::start::Start;
 use crate::error::{Error, Result, Step};
 use crate::ops::{Ops, c_path};
@@ -31,7 +31,7 @@ use crate::wire::{self, Close, Field, Hello, Job, ListBuf, Open, Reply, Watch};
 /// Milliseconds to wait for the end of a helper that is this process's child.
 const REAP_MS: u16 = 2000;
 
-/// Directories that a helper removes by name when it ends.
+/// Directories that a helper removes by name at the end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Watched {
     Cgroups,
@@ -39,27 +39,29 @@ pub(crate) enum Watched {
     Trees,
 }
 
-/// One helper process, started for this process and ending with it.
+/// A helper process, started for this process. Both end together.
 #[derive(Debug)]
 pub(crate) struct Spawner {
     pub(super) socket: OwnedFd,
-    /// The process that started it; a forked copy of that must start its own.
+    /// The process that started the helper. A forked copy of that process must
+    /// start its own helper.
     owner: u32,
     /// Caches [`Spawner::prefix`].
     prefix: OnceLock<String>,
     /// Set once the helper watches for cgroups, and for scratch directories.
     watches: [OnceLock<()>; 2],
-    /// True if this process, as process 1 or a subreaper, is its parent.
+    /// True if this process, as process 1 or a subreaper, is the parent.
     is_child: bool,
-    /// The helper's process id. Names of sandboxes hold it, because one process
-    /// may have two helpers.
+    /// The helper's process id. Names of sandboxes hold the id, because a
+    /// process may have two helpers.
     pid: u32,
-    /// A pidfd of the helper. A closed socket does not prove its end: a child
-    /// that it has just forked may still hold the other end.
+    /// A pidfd of the helper. A closed socket does not prove the end, because a
+    /// child that the helper has just forked may still hold the other end.
     pidfd: Option<OwnedFd>,
-    ids: Ids,
-    /// The authority of the thread that started it.
-    authority: Authority,
+    /// The ids that sandboxes of the helper can hold.
+    pub(crate) ids: Ids,
+    /// The authority of the thread that started the helper.
+    pub(crate) authority: Authority,
     /// Results of trials of mounts of the host.
     pub(super) verdicts: Mutex<Verdicts>,
     /// Caches [`Spawner::home`].
@@ -112,9 +114,9 @@ impl Spawner {
         }
     }
 
-    /// Starts the helper: executes a sealed copy of it by posix_spawn(3), which
-    /// does not copy the host. Calls `meanwhile` with the ids and the authority
-    /// of the helper while the helper boots.
+    /// Starts the helper: executes a sealed copy of the program by
+    /// posix_spawn(3), which does not copy the host. Calls `meanwhile` with the
+    /// ids and the authority of the helper while the helper boots.
     ///
     /// # Errors
     /// [`crate::Kind::Unsupported`] where `vm.memfd_noexec` or a missing user
@@ -125,15 +127,17 @@ impl Spawner {
         let program = tare_init::PROGRAM;
         #[cfg(tare_weak)]
         let program = &crate::weak::told(program)[..];
+        // From memory, so that no file of the machine has to be found, or
+        // trusted. The seals keep others of this user from changing it.
         let helper = memfd::sealed(c"tare-init", program, true).map_err(|e| {
             let error = Error::os(step, "memfd_create", e);
-            if e == Errno::EACCES {
-                error.with_cure("sysctl vm.memfd_noexec=0")
-            } else {
-                error
+            match e {
+                Errno::EACCES => error.with_cure("sysctl vm.memfd_noexec=0"),
+                _ => error,
             }
         })?;
         let (ours, theirs) = socket::pair().map_err(|e| Error::os(step, "socketpair", e))?;
+        // By the credentials, the helper refuses requests of other senders.
         socket::tell_senders(theirs.as_fd()).map_err(|e| Error::os(step, "SO_PASSCRED", e))?;
         // In a host without standard streams these could have the numbers 0 to
         // 2, which the child's streams get.
@@ -143,6 +147,7 @@ impl Spawner {
         let path = format!("/proc/self/fd/{}", helper.as_raw_fd());
         let mut child = Command::new(path)
             .arg0("tare")
+            // The environment may hold secrets, and the helper reads none.
             .env_clear()
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
@@ -158,8 +163,9 @@ impl Spawner {
             })?;
         let ids = Ids::detect();
         meanwhile(&ids, &authority);
-        // The child ends at once and leaves the spawner to process 1. A host
-        // that ignores SIGCHLD, or waits for all children, may have taken its
+        // The child ends at once and leaves the spawner to process 1, so the
+        // host has no child that its own wait(2) could find. A host that
+        // ignores SIGCHLD, or waits for all children, may have taken the
         // status: harmless.
         let _ = child.wait();
         let mut spawner = Self::new(ours, ids, authority);
@@ -169,14 +175,14 @@ impl Spawner {
         Ok(spawner)
     }
 
-    /// Returns whether this process started it, and is no forked copy of the
-    /// one that did.
+    /// Returns whether this process started the helper; false in a forked copy
+    /// of that process.
     pub(crate) fn is_own(&self) -> bool {
         self.owner == std::process::id()
     }
 
-    /// Returns whether it still runs: it never ends by itself, but may be
-    /// killed.
+    /// Returns whether the helper still runs. A helper never ends by itself,
+    /// but may be killed.
     pub(crate) fn is_alive(&self) -> bool {
         let mut ends = vec![PollFd::new(self.socket.as_fd(), PollFlags::empty())];
         let pidfd = self.pidfd.as_ref().map(AsFd::as_fd);
@@ -186,17 +192,13 @@ impl Spawner {
             || !ends.iter().any(|end| end.any() != Some(false))
     }
 
-    /// The authority of the helper.
-    pub(crate) fn authority(&self) -> &Authority {
-        &self.authority
-    }
-
-    /// Returns whether it was killed and its children are this process's now.
+    /// Returns whether the helper was killed and its children are this
+    /// process's now.
     pub(crate) fn left_children(&self) -> bool {
         self.is_child && self.is_own() && !self.is_alive()
     }
 
-    /// Returns the beginning of its sandboxes' names: this process, and the
+    /// Returns the beginning of the sandboxes' names: this process, and the
     /// helper's process id.
     ///
     /// # Errors
@@ -205,12 +207,13 @@ impl Spawner {
         if let Some(prefix) = self.prefix.get() {
             return Ok(prefix);
         }
+        // Read once: the start time of this process does not change.
         let owner = Owner::current()?;
         Ok(self.prefix.get_or_init(|| format!("{owner}-{}.", self.pid)))
     }
 
     /// Has the helper remove the directories below `parents` whose names begin
-    /// with `prefix` when it ends. Called before the first of them is made,
+    /// with `prefix` at the end. Called before the first of them is made,
     /// because the host may be killed at any moment.
     pub(crate) fn watch(&self, kind: Watched, prefix: &str, parents: &[&Path]) -> Result<()> {
         let watched = &self.watches[kind as usize];
@@ -225,27 +228,22 @@ impl Spawner {
             parents: parents.as_list(),
             trees: kind as u32,
         };
-        // A second thread waits here until the request is sent, so that its
-        // directory does not come before.
+        // A second thread waits here until the request is sent. Its directory
+        // would otherwise exist before the helper knows the prefix.
         watched.get_or_init(|| {
-            // If the helper is gone, the next request reports it.
+            // If the helper is gone, the next request reports that.
             let _ = send_request(self.socket.as_fd(), wire::WATCH_REQUEST, &watch, &[]);
         });
         Ok(())
     }
 
-    /// The ids that its sandboxes can hold.
-    pub(crate) fn ids(&self) -> &Ids {
-        &self.ids
-    }
-
-    /// The home of the caller, for views of the host.
+    /// Returns the home of the caller, for views of the host.
     pub(crate) fn home(&self) -> Option<&Path> {
         self.home.get_or_init(home::of_caller).as_deref()
     }
 
     /// Returns a number that no sandbox of this process had before, in any
-    /// store: the names of cgroups hold it.
+    /// store: the names of cgroups hold the number.
     pub(crate) fn next_id(&self) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         NEXT.fetch_add(1, Ordering::Relaxed)
@@ -261,7 +259,8 @@ impl Spawner {
         pidfd::reap(self.pid);
     }
 
-    /// Tells the helper its ids and returns its process id and a pidfd.
+    /// Tells the helper the ids, and returns the process id and a pidfd of the
+    /// helper.
     fn greet(&self) -> Result<(u32, OwnedFd)> {
         let own = pidfd::open_self().map_err(|e| Error::os(Step::StartSpawner, "pidfd_open", e))?;
         let (stage, map_self) = match self.ids {
@@ -280,20 +279,21 @@ impl Spawner {
         let (reply, mut fds) = asked.map_err(|error| self.last_words(error))?;
         let pidfd = fds.pop().ok_or_else(gone)?;
         if let Ids::Many { .. } = &self.ids {
-            // Set-user-id programs write the maps while the helper waits in its
+            // Set-user-id programs write the maps while the helper waits in the
             // new user namespace.
             let written = self.ids.write(reply.signal);
             written.map_err(|error| match pidfd::has_ended(pidfd.as_fd()) {
                 true => gone(),
                 false => error,
             })?;
+            // With the maps written, the helper can take the ids inside.
             hello.stage = 2;
             self.ask(wire::HELLO_REQUEST, &hello, &[], &[])?;
         }
         Ok((reply.signal, pidfd))
     }
 
-    /// Returns the reason that the helper gave for its end, else `error`.
+    /// Returns the reason that the helper gave for ending, else `error`.
     fn last_words(&self, error: Error) -> Error {
         let said = match receive_now(self.socket.as_fd(), false) {
             // unix(7) reports the unread request before the message.
@@ -306,8 +306,8 @@ impl Spawner {
         }
     }
 
-    /// Sends a request with a socket for its reply, and waits for the reply and
-    /// its descriptors.
+    /// Sends a request with a socket for the reply, and waits for the reply and
+    /// the descriptors.
     fn ask<'a>(
         &self,
         kind: u32,
@@ -315,27 +315,17 @@ impl Spawner {
         fds: &[BorrowedFd<'_>],
         ops: &[u8],
     ) -> Result<(Reply, Vec<OwnedFd>)> {
-        let (ours, theirs) =
-            socket::pair().map_err(|e| Error::os(Step::TalkToSpawner, "socketpair", e))?;
-        let mut all = vec![theirs.as_fd()];
-        all.extend_from_slice(fds);
-        send_request(self.socket.as_fd(), kind, body, &all)?;
-        // With the last other end gone, a dead helper is the end of file below.
-        drop(theirs);
+        let ours = send_for_reply(Step::TalkToSpawner, self.socket.as_fd(), kind, body, fds)?;
         let (reply, fds) = receive(ours.as_fd())?;
         let reply = checked(reply, ops)?.ok_or_else(gone)?;
         Ok((reply, fds))
     }
 
-    /// Asks for a sandbox, and returns while the helper makes it.
+    /// Asks for a sandbox, and returns while the helper works.
     pub(crate) fn begin_open(&self, open: &Open<'_>, fds: &[BorrowedFd<'_>]) -> Result<Start> {
-        let (control, theirs) =
-            socket::pair().map_err(|e| Error::os(Step::OpenSandbox, "socketpair", e))?;
-        let mut all = vec![theirs.as_fd()];
-        all.extend_from_slice(fds);
-        send_request(self.socket.as_fd(), wire::OPEN_REQUEST, open, &all)?;
-        let ops = open.ops.to_vec();
-        Ok(Start::new(control, ops))
+        let (step, socket) = (Step::OpenSandbox, self.socket.as_fd());
+        let control = send_for_reply(step, socket, wire::OPEN_REQUEST, open, fds)?;
+        Ok(Start::new(control, open.ops.to_vec()))
     }
 
     /// Runs operations in a child of the spawner, without a sandbox.
@@ -349,7 +339,7 @@ impl Spawner {
             .map(drop)
     }
 
-    /// Ends a sandbox; with `wait`, returns when nothing of it is left.
+    /// Ends a sandbox; with `wait`, returns when nothing is left.
     pub(crate) fn close(&self, id: u64, wait: bool) -> Result<()> {
         if wait {
             return Self::closed(self.begin_close(id)?.as_fd());
@@ -357,23 +347,14 @@ impl Spawner {
         send_request(self.socket.as_fd(), wire::CLOSE_REQUEST, &Close { id }, &[])
     }
 
-    /// Ends a sandbox. The returned socket has the reply when nothing of it is
-    /// left.
+    /// Ends a sandbox. The returned socket has the reply when nothing is left.
     pub(crate) fn begin_close(&self, id: u64) -> Result<OwnedFd> {
-        let (ours, theirs) = socket::pair().map_err(|e| {
+        let (step, socket) = (Step::CloseSandbox, self.socket.as_fd());
+        send_for_reply(step, socket, wire::CLOSE_REQUEST, &Close { id }, &[]).inspect_err(|_| {
             // Without a descriptor the caller cannot wait, but the sandbox must
             // end.
             let _ = self.close(id, false);
-            Error::os(Step::CloseSandbox, "socketpair", e)
-        })?;
-        let socket = self.socket.as_fd();
-        send_request(
-            socket,
-            wire::CLOSE_REQUEST,
-            &Close { id },
-            &[theirs.as_fd()],
-        )?;
-        Ok(ours)
+        })
     }
 
     /// Waits for the reply on the socket of [`Spawner::begin_close`].
@@ -389,7 +370,8 @@ impl Drop for Spawner {
         if !self.is_own() {
             return;
         }
-        // Not just closed: a forked copy may hold the socket, too.
+        // Not just closed: a forked copy may hold the socket as well, and the
+        // helper would see no end of file.
         let _ = socket::shut_down(self.socket.as_fd());
         self.reap();
     }

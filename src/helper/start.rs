@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Follows a start that the helper was asked for, until its init is ready.
+//! Follows a start that the helper was asked for, until the init is ready.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use crate::sys::poll::{is_readable, is_readable_within};
 use crate::wire::{self, Field as _, Open, REPLY, Reader, Reply};
 
 /// A start that the helper was asked for: the control socket, on which the init
-/// replies when it is ready.
+/// replies when ready.
 #[derive(Debug)]
 pub(crate) struct Start {
     control: OwnedFd,
@@ -32,7 +32,7 @@ impl Start {
         self.control.as_fd()
     }
 
-    /// Sends a prestarted init the rest of its operations, see [`Open::ahead`].
+    /// Sends a prestarted init the rest of the operations, see [`Open::ahead`].
     pub(crate) fn resume(&mut self, rest: &Open<'_>) -> Result<()> {
         self.ops = rest.ops.to_vec();
         send_request(self.control(), wire::OPEN_REQUEST, rest, &[])
@@ -44,7 +44,7 @@ impl Start {
     }
 
     /// Returns whether the start failed, `None` as long as [`Start::wait`]
-    /// would wait. Leaves the reply for it.
+    /// would wait. Leaves the reply to that call.
     pub(crate) fn has_failed(&self) -> Option<bool> {
         if !self.is_over() {
             return None;
@@ -62,13 +62,15 @@ impl Start {
         Some(reply.is_none_or(|reply| reply.kind == wire::FAILED))
     }
 
-    /// Waits at most `limit` until the init is ready, and returns a pidfd of
-    /// it. Called once.
+    /// Waits at most `limit` until the init is ready, and returns its pidfd.
+    /// Called once.
     pub(crate) fn wait(&self, limit: Option<Duration>) -> Result<OwnedFd> {
         if limit.is_some_and(|limit| is_readable_within(self.control(), limit) == Ok(false)) {
             let subject = "a mounted file system does not answer";
             return Err(Error::os(Step::OpenSandbox, subject, Errno::ETIMEDOUT));
         }
+        // Without a limit: the helper ends a start that fails, and a dead
+        // helper or init is end of file.
         let (reply, mut received) = receive(self.control())?;
         checked(reply, &self.ops)?.ok_or_else(gone)?;
         received.pop().ok_or_else(gone)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The helper against senders that are not its host.
+//! The helper against senders other than the host; the memory of a helper.
 #![forbid(unsafe_code)]
 
 use std::os::fd::AsFd as _;
@@ -22,14 +22,14 @@ fn spawner_refuses_a_sender_of_other_ids() {
     scope(|scope| {
         scope.spawn(|| {
             drop_ids();
-            assert!(!spawner.authority().is_callers());
+            assert!(!spawner.authority.is_callers());
             // A host that was taken over would not ask itself.
             let error = spawner.job(&Ops::default(), 0, &[]).unwrap_err();
             assert_eq!(error.errno(), Some(Errno::EPERM as i32), "{error}");
             assert!(error.to_string().contains("that started it"), "{error}");
         });
     });
-    assert!(spawner.authority().is_callers());
+    assert!(spawner.authority.is_callers());
     spawner.job(&Ops::default(), 0, &[]).unwrap();
 }
 

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::request::{gone, receive, send_request};
+use super::request::{gone, receive, send_for_reply};
 use super::spawner::Spawner;
-use crate::error::{Error, Result, Step};
+use crate::error::{Result, Step};
 use crate::ops::Ops;
 use crate::parts::shown::Verdicts;
 use crate::sys::poll::is_readable_within;
-use crate::sys::socket;
 use crate::wire::{self, Job};
 
 impl Spawner {
@@ -34,18 +33,19 @@ impl Spawner {
         namespaces: u64,
         timeout: Duration,
     ) -> Result<Option<Errno>> {
+        // By this number `close` can name the job.
         let id = self.next_id();
         let job = Job {
             id,
             ops: ops.bytes(),
             namespaces,
         };
-        let (ours, theirs) =
-            socket::pair().map_err(|e| Error::os(Step::TalkToSpawner, "socketpair", e))?;
-        let socket = self.socket.as_fd();
-        send_request(socket, wire::JOB_REQUEST, &job, &[theirs.as_fd()])?;
-        drop(theirs);
+        let (step, socket) = (Step::TalkToSpawner, self.socket.as_fd());
+        let ours = send_for_reply(step, socket, wire::JOB_REQUEST, &job, &[])?;
+        // An error of the poll is left to the receive that follows.
         if is_readable_within(ours.as_fd(), timeout) == Ok(false) {
+            // The child may be stuck in the mount for ever, so no caller waits
+            // for its end.
             self.close(id, false)?;
             return Ok(Some(Errno::ETIMEDOUT));
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Lists the ways to open a sandbox, in the order in which they are tried.
 //!
-//! A machine may refuse the best way: its kernel may mount no overlay for this
+//! A machine may refuse the best way: the kernel may mount no overlay for this
 //! caller, or attach nothing to a detached mount. Only a trial shows that, so a
 //! sandbox is opened by attempts. Each is made if the attempt before failed for
 //! the cause that the attempt avoids. An attempt is a back end, a namespace and
@@ -25,7 +25,7 @@ use crate::helper::Spawner;
 use crate::plan::suits_empty_ns;
 use crate::spec::{Spec, Storage};
 
-/// One way to open a sandbox.
+/// A way to open a sandbox.
 #[derive(Clone, Copy)]
 pub(super) struct Attempt {
     pub(super) backend: &'static dyn Backend,
@@ -40,7 +40,7 @@ pub(super) struct Attempt {
 /// The failure that makes an attempt worthwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// None: the first attempt.
+    /// No failure: the first attempt.
     First,
     /// A resumed init failed, for any reason.
     Resumed,
@@ -48,7 +48,7 @@ pub(super) enum Cause {
     NoDetachedMounts,
     /// The kernel mounts no such overlay, and a copy serves as well.
     NoOverlay,
-    /// One of the machine's mounts seems to be unlike its type.
+    /// A mount of the machine seems to be unlike its type.
     View,
 }
 
@@ -67,16 +67,18 @@ pub(super) fn attempts(
     lower: &Lower,
 ) -> impl Iterator<Item = Attempt> + use<> {
     let preferred = fallback::preferred(spawner, spec, lower);
-    let copy = backend::choose(Storage::Copy, lower, spawner.ids().ordinary());
+    let copy = backend::choose(Storage::Copy, lower, spawner.ids.ordinary());
     let backends = [
         (preferred, Cause::First),
         (copy, Cause::NoOverlay),
+        // Once more: `prepare` has each mount tried, and a bad one left out.
         (preferred, Cause::View),
     ];
+    // A lack that was seen once is not tried again for each sandbox.
     let may_use = spawner.missing.detached.get().is_none();
     // Where the detached path is impossible, both attempts would be the same.
     let backends = backends.map(|(backend, cause)| {
-        let empty_ns = may_use && suits_empty_ns(spec, spawner.ids(), backend);
+        let empty_ns = may_use && suits_empty_ns(spec, &spawner.ids, backend);
         (backend, empty_ns, cause)
     });
     backends
@@ -107,6 +109,7 @@ impl Attempt {
         };
         match self.cause {
             Cause::First => false,
+            // A new init shows whether the failure was the prestarted one's.
             Cause::Resumed => last.resumed,
             Cause::NoDetachedMounts => last.empty_ns && may_lack_detached_mounts(&last.error),
             Cause::NoOverlay => {
@@ -117,7 +120,7 @@ impl Attempt {
     }
 
     /// Prepares the helper for the attempt. Remembers a missing overlay already
-    /// here, because the refusal of an empty one is certain.
+    /// here, because the refusal of an empty overlay is certain.
     pub(super) fn prepare(&self, spawner: &Spawner) {
         match self.cause {
             Cause::NoOverlay => fallback::try_any_overlay(spawner),
@@ -175,53 +178,45 @@ mod tests {
         assert!(!failed(Step::AttachKernelMount, Errno::ENOMEM));
     }
 
+    /// Returns the attempts that are due after a failure: back end, detached
+    /// path, prestarted init.
+    fn due(spec: &Spec, failed: Option<(Step, bool, bool)>) -> Vec<(&'static str, bool, bool)> {
+        let lower = Lower::Layers(Vec::new());
+        let last = failed.map(|(step, resumed, empty_ns)| Failed {
+            error: Error::os(step, "", Errno::EINVAL),
+            resumed,
+            empty_ns,
+        });
+        let due = attempts(&Spawner::absent(), spec, &lower)
+            .filter(|attempt| attempt.is_due(last.as_ref(), spec, &lower));
+        due.map(|a| (a.backend.name(), a.empty_ns, a.may_resume))
+            .collect()
+    }
+
     #[test]
     fn attempts_without_the_detached_path_are_made_once() {
-        let spawner = Spawner::absent();
-        let lower = Lower::Layers(Vec::new());
         let mut spec = Spec::default();
         spec.namespaces.user = UserNamespace::Maps {
             uids: Vec::new(),
             gids: Vec::new(),
         };
-        let all: Vec<_> = attempts(&spawner, &spec, &lower).collect();
-        assert!(all.iter().all(|attempt| !attempt.empty_ns));
-        let failed = Failed {
-            error: Error::os(Step::MountOverlay, "", Errno::EPERM),
-            resumed: false,
-            empty_ns: false,
-        };
-        let due = all
-            .iter()
-            .filter(|a| a.is_due(Some(&failed), &spec, &lower));
-        let shown: Vec<_> = due.map(|a| (a.backend.name(), a.may_resume)).collect();
-        assert_eq!(shown, [("copy", true)]);
+        assert_eq!(due(&spec, None), [("overlay", false, true)]);
+        let failed = Some((Step::MountOverlay, false, false));
+        assert_eq!(due(&spec, failed), [("copy", false, true)]);
     }
 
     #[test]
     fn attempts_follow_only_what_they_avoid() {
-        let spawner = Spawner::absent();
-        let (spec, lower) = (Spec::default(), Lower::Layers(Vec::new()));
-        let failed = |step, resumed, empty_ns| Failed {
-            error: Error::os(step, "", Errno::EINVAL),
-            resumed,
-            empty_ns,
-        };
-        let due = |last: Option<&Failed>| -> Vec<_> {
-            let all = attempts(&spawner, &spec, &lower);
-            let due = all.filter(|attempt| attempt.is_due(last, &spec, &lower));
-            let shown = |a: Attempt| (a.backend.name(), a.empty_ns, a.may_resume);
-            due.map(shown).collect()
-        };
+        let due = |failed| due(&Spec::default(), failed);
         assert_eq!(due(None), [("overlay", true, true)]);
         // No cause that another way would avoid.
-        assert_eq!(due(Some(&failed(Step::SetHostname, false, true))), []);
-        let resumed = due(Some(&failed(Step::SetHostname, true, true)));
+        assert_eq!(due(Some((Step::SetHostname, false, true))), []);
+        let resumed = due(Some((Step::SetHostname, true, true)));
         assert!(resumed.iter().all(|(.., may_resume)| !may_resume));
         assert_eq!(resumed.len(), 6);
-        let root = due(Some(&failed(Step::AttachRoot, false, true)));
+        let root = due(Some((Step::AttachRoot, false, true)));
         assert!(root.iter().all(|(_, empty_ns, _)| !empty_ns));
-        let overlay = due(Some(&failed(Step::MountOverlay, false, false)));
+        let overlay = due(Some((Step::MountOverlay, false, false)));
         assert_eq!(overlay, [("copy", true, true)]);
     }
 }

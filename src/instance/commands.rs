@@ -9,11 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::running::Running;
 use super::{Instance, gone};
 use crate::error::{Error, Kind, Result, Step};
-use crate::helper::{checked, receive, send_request};
-use crate::sys::socket;
+use crate::helper::{checked, receive, send_for_reply};
 use crate::wire::{Find, PIDFD_REQUEST};
 
-/// The running commands. The table holds each until its end was seen, so that a
+/// The running commands. The table holds each until the end was seen, so that a
 /// command without a handle is found again.
 #[derive(Debug, Default)]
 pub(crate) struct Commands(Mutex<CommandTable>);
@@ -24,7 +23,7 @@ struct CommandTable {
     running: Vec<Arc<Running>>,
     /// The number that was left by the last sweep.
     left: usize,
-    /// True once the sandbox has ended. A command added later would hold it.
+    /// True once the sandbox has ended.
     over: bool,
 }
 
@@ -40,6 +39,7 @@ impl Commands {
     pub(crate) fn add(&self, command: &Arc<Running>) {
         let mut table = self.table();
         if table.over {
+            // The table would hold the command, and the command the instance.
             return;
         }
         let at = table.running.partition_point(|r| r.id < command.id);
@@ -70,6 +70,8 @@ impl Commands {
         let unheld: Vec<_> = table.running.iter().filter(unheld).cloned().collect();
         table.left = table.running.len();
         drop(table);
+        // Outside of the lock: the end of a command takes the lock to remove
+        // the command from the table.
         for command in unheld {
             command.let_go();
         }
@@ -79,6 +81,8 @@ impl Commands {
 
     /// Returns the running commands in the order of their numbers.
     pub(crate) fn all(&self) -> Vec<Arc<Running>> {
+        // A copy, because the status of an ended command takes the lock to
+        // remove the command.
         let all = self.table().running.clone();
         let runs = |r: &Arc<Running>| matches!(r.status(false), Ok(None));
         all.into_iter().filter(runs).collect()
@@ -89,13 +93,14 @@ impl Commands {
         let mut table = self.table();
         table.over = true;
         let all = std::mem::take(&mut table.running);
+        // As in `remove`: the commands are dropped after the lock.
         drop(table);
         drop(all);
     }
 }
 
 impl Instance {
-    /// Returns a running command by its number, with a pidfd.
+    /// Returns a running command by number, with a pidfd.
     ///
     /// # Errors
     /// [`Kind::NotFound`] if no command of that number runs.
@@ -103,21 +108,15 @@ impl Instance {
         const STEP: Step = Step::FindCommand;
         let instance = self.awake(STEP)?;
         let none = || {
-            Error::new(
-                Kind::NotFound,
-                STEP,
-                format_args!("none with number {id} runs"),
-            )
+            let why = format_args!("none with number {id} runs");
+            Error::new(Kind::NotFound, STEP, why)
         };
         let all = instance.commands.all();
         let found = all.into_iter().find(|r| r.id == id).ok_or_else(none)?;
-        let (ours, theirs) = socket::pair().map_err(|e| Error::os(STEP, "socketpair", e))?;
-        let fds = [theirs.as_fd()];
-        send_request(instance.control(), PIDFD_REQUEST, &Find { id }, &fds)?;
-        drop(theirs);
+        let ours = send_for_reply(STEP, instance.control(), PIDFD_REQUEST, &Find { id }, &[])?;
         let (reply, mut fds) = receive(ours.as_fd())?;
         match checked(reply, &[]) {
-            // The command has ended since it was found.
+            // The command has ended meanwhile.
             Err(error) if error.errno() == Some(libc::ESRCH) => Err(none()),
             Err(error) => Err(error),
             Ok(_) => fds.pop().map(|pidfd| (found, pidfd)).ok_or_else(gone),

@@ -13,11 +13,12 @@ impl Instance {
     /// Stops everything inside, process 1 included.
     pub(crate) fn freeze(&self) -> Result<()> {
         self.cgroup().freeze()?;
+        // Set after the freeze, because a failed freeze lets all go on.
         self.frozen.store(true, Ordering::Release);
         Ok(())
     }
 
-    /// Lets everything inside go on; does nothing if it was not stopped.
+    /// Lets everything inside go on; does nothing if the sandbox is not frozen.
     pub(crate) fn thaw(&self) -> Result<()> {
         if self.is_frozen() {
             self.cgroup().thaw()?;
@@ -31,8 +32,8 @@ impl Instance {
         self.frozen.load(Ordering::Acquire)
     }
 
-    /// Checks that the sandbox is this process's and that its process 1 can
-    /// reply: a request to a frozen one would wait for ever.
+    /// Checks that the sandbox is this process's and that process 1 inside can
+    /// reply: a frozen process 1 would answer no request.
     pub(crate) fn awake(&self, step: Step) -> Result<&Self> {
         self.own()?;
         match self.is_frozen() {
@@ -48,6 +49,8 @@ impl Instance {
         spec: &Spec,
         change: &Limits,
     ) -> Result<()> {
+        // Locked until the change is made: two threads would otherwise each
+        // undo the change of the other.
         let mut now = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         let (changed, keys) = now.as_deref().unwrap_or(&spec.limits).changed(change)?;
         self.cgroup()

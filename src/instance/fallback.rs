@@ -12,9 +12,10 @@ use crate::spec::{MountKind, Spec, Storage, UserNamespace, Write};
 /// Returns the back end to begin with.
 pub(super) fn preferred(spawner: &Spawner, spec: &Spec, lower: &Lower) -> &'static dyn Backend {
     // In a user namespace of the sandbox's own the kernel refuses the mounts
-    // that it refuses ordinary users.
+    // that it refuses ordinary users. A view of the host needs such mounts.
     let own_users = matches!(spec.namespaces.user, UserNamespace::Maps { .. });
-    let ordinary = spawner.ids().ordinary() || (own_users && *lower == Lower::Host);
+    let ordinary = spawner.ids.ordinary() || (own_users && *lower == Lower::Host);
+    // An explicit `overlay` is tried each time, for the sake of its error.
     match may_copy(spec, lower) && spawner.missing.overlay.get().is_some() {
         true => backend::choose(Storage::Copy, lower, ordinary),
         false => backend::choose(spec.storage, lower, ordinary),
@@ -24,8 +25,10 @@ pub(super) fn preferred(spawner: &Spawner, spec: &Spec, lower: &Lower) -> &'stat
 /// Tries an overlay of nothing. If the kernel refuses that as well, remembers
 /// that the caller gets no overlay, so that the next sandbox need not try.
 pub(super) fn try_any_overlay(spawner: &Spawner) {
-    let ordinary = spawner.ids().ordinary();
+    let ordinary = spawner.ids.ordinary();
     let nothing = Lower::Layers(Vec::new());
+    // The same operations as for a real image, so that only a refusal of every
+    // overlay fails.
     let request = TreeRequest {
         lower: &nothing,
         write: Write::Memory,
@@ -55,7 +58,7 @@ pub(super) fn has_cow(spec: &Spec) -> bool {
         .any(|m| matches!(m.kind, MountKind::Cow(_)))
 }
 
-/// Returns whether a mount of the machine may not be as its type promises.
+/// Returns whether a mount of the machine may not be as the type promises.
 pub(super) fn is_of_a_view(error: &Error, spec: &Spec, lower: &Lower) -> bool {
     let is_view = *lower == Lower::Host || has_cow(spec);
     is_view && (error.at() == Step::MountOverlay || error.errno() == Some(libc::ETIMEDOUT))
@@ -64,12 +67,8 @@ pub(super) fn is_of_a_view(error: &Error, spec: &Spec, lower: &Lower) -> bool {
 /// Returns whether the kernel mounts no such overlay. Other errors are a lack
 /// of memory, or of a layer.
 pub(super) fn is_refused(error: &Error) -> bool {
-    const ERRNOS: [i32; 5] = [
-        libc::EINVAL,
-        libc::EPERM,
-        libc::ENODEV,
-        libc::EOPNOTSUPP,
-        libc::ENOSYS,
-    ];
-    error.at() == Step::MountOverlay && error.errno().is_some_and(|e| ERRNOS.contains(&e))
+    // ENODEV is a kernel without overlayfs, EPERM a user namespace before 5.11.
+    use libc::{EINVAL, ENODEV, ENOSYS, EOPNOTSUPP, EPERM};
+    let errnos = [EINVAL, EPERM, ENODEV, EOPNOTSUPP, ENOSYS];
+    error.at() == Step::MountOverlay && error.errno().is_some_and(|e| errnos.contains(&e))
 }

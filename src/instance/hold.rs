@@ -1,31 +1,30 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Keeps a sandbox that the helper makes, or has made, until it is ended.
+//! Keeps a sandbox that the helper makes, or has made, until the sandbox is
+//! ended.
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::reservation::Reservation;
 use crate::error::{Error, Kind, Result, Step};
 use crate::helper::{Spawner, Start};
-use crate::parts::cgroup::Cgroup;
 
-/// A reservation whose init was asked for. Dropping it ends the sandbox,
+/// A reservation whose init was asked for. Dropping a hold ends the sandbox,
 /// without waiting.
 #[derive(Debug)]
 pub(crate) struct Hold {
-    reservation: Reservation,
-    start: Start,
+    pub(crate) reservation: Reservation,
+    pub(crate) start: Start,
     /// True once the helper was told to end the sandbox.
     ended: AtomicBool,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // Harmless if it fails: then the helper is gone, and the sandbox with
-        // it.
+        // An error is harmless: then the helper is gone, and the sandbox died
+        // with the helper.
         let _ = self.end(false);
     }
 }
@@ -39,36 +38,8 @@ impl Hold {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.reservation.name
-    }
-
-    pub(crate) fn cgroup(&self) -> &Cgroup {
-        &self.reservation.cgroup
-    }
-
-    pub(crate) fn spawner(&self) -> &Arc<Spawner> {
-        &self.reservation.spawner
-    }
-
-    /// The socket on which the init takes requests.
-    pub(crate) fn control(&self) -> BorrowedFd<'_> {
-        self.start.control()
-    }
-
-    /// Returns whether [`Hold::wait`] would return at once.
-    pub(crate) fn is_over(&self) -> bool {
-        self.start.is_over()
-    }
-
-    /// Returns whether the start failed, `None` as long as [`Hold::wait`] would
-    /// wait.
-    pub(crate) fn has_failed(&self) -> Option<bool> {
-        self.start.has_failed()
-    }
-
-    /// Waits at most `limit` for the init to be ready and returns a pidfd of
-    /// it. Called once.
+    /// Waits at most `limit` for the init to be ready, and returns a pidfd of
+    /// the init. Called once.
     ///
     /// # Errors
     /// The step that failed; nothing is left behind then.
@@ -77,11 +48,12 @@ impl Hold {
         match &ready {
             Ok(_) => self.reservation.cgroup.close_tasks_files(),
             // Not waited for: a process that waits for a dead file server may
-            // not even die when it is killed.
+            // not even die when killed.
             Err(error) if error.errno() == Some(libc::ETIMEDOUT) => {
                 let _ = self.end(false);
             }
             Err(_) => {
+                // `abandon` waits for the end, which drop then need not.
                 self.ended.store(true, Ordering::Relaxed);
                 self.reservation.abandon();
             }
@@ -89,27 +61,28 @@ impl Hold {
         ready
     }
 
-    /// Checks that this process is the one that opened the sandbox. A forked
-    /// copy of it must not take the messages that are for its parent.
+    /// Checks that this process opened the sandbox. A forked copy of the
+    /// process must not take the messages that are for the parent.
     ///
     /// # Errors
     /// [`Kind::Invalid`] in a forked copy.
     pub(crate) fn own(&self) -> Result<&Self> {
-        if self.spawner().is_own() {
+        if self.reservation.spawner.is_own() {
             return Ok(self);
         }
         let why = "it belongs to the process that this one was forked from";
         Err(Error::new(Kind::Invalid, Step::UseSandbox, why).with_cure("open one in this process"))
     }
 
-    /// Returns whether the caller is to end the sandbox: for the first call in
-    /// the process that opened it.
+    /// Returns whether the caller is to end the sandbox: true for the first
+    /// call, in the process that opened the sandbox.
     fn take_end(&self) -> bool {
-        self.spawner().is_own() && !self.ended.swap(true, Ordering::Relaxed)
+        // The swap lets a single thread of many send the request.
+        self.reservation.spawner.is_own() && !self.ended.swap(true, Ordering::Relaxed)
     }
 
-    /// Ends everything inside, once; with `wait`, returns when nothing of it is
-    /// left. Does nothing in a forked copy of the process.
+    /// Ends everything inside, once; with `wait`, returns when nothing of the
+    /// sandbox is left. Does nothing in a forked copy of the process.
     ///
     /// # Errors
     /// [`Kind::Broken`] if the helper is gone.
@@ -117,12 +90,12 @@ impl Hold {
         if !self.take_end() {
             return Ok(());
         }
-        let closed = self.spawner().close(self.reservation.id, wait);
-        self.reservation.swept(closed)
+        let Reservation { spawner, id, .. } = &self.reservation;
+        self.reservation.swept(spawner.close(*id, wait))
     }
 
     /// As [`Hold::end`], but returns a descriptor that is readable when nothing
-    /// of the sandbox is left; `None` if it was ended before.
+    /// of the sandbox is left; `None` if the sandbox was ended before.
     ///
     /// # Errors
     /// As [`Hold::end`].
@@ -130,8 +103,8 @@ impl Hold {
         if !self.take_end() {
             return Ok(None);
         }
-        let begun = self.spawner().begin_close(self.reservation.id);
-        self.reservation.swept(begun).map(Some)
+        let Reservation { spawner, id, .. } = &self.reservation;
+        self.reservation.swept(spawner.begin_close(*id)).map(Some)
     }
 
     /// Waits on the descriptor of [`Hold::begin_end`] until nothing of the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands that run at once in a sandbox, and the memory that one of them
-//! used: marks its start, measures at its end.
+//! Counts the commands that run at once in a sandbox, and measures the memory
+//! of each: a mark at the start, a reading at the end.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
@@ -19,20 +19,21 @@ struct Counts {
     running: u64,
     /// Commands started so far.
     started: u64,
-    /// Some process may be left of commands that ended.
+    /// True if ended commands may have left processes.
     left: bool,
 }
 
-/// Start of one command in the count of its sandbox's memory.
+/// Start of a command in the count of the sandbox's memory.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryMark {
     /// Kills for want of memory before the start; `None` without
     /// `limits.memory`.
     oom_kills: Option<u64>,
-    /// True if the command began beside others, or beside what others left.
-    beside: bool,
-    /// Number of the command if the peak is of this one alone until the next
-    /// starts.
+    /// True if the command began beside others, or beside processes that others
+    /// left.
+    pub(crate) beside: bool,
+    /// Number of the command, if the peak is this command's alone until the
+    /// next starts.
     alone: Option<u64>,
     /// KERNEL(6.12): descriptor of `memory.peak` whose peak began with the
     /// command.
@@ -46,23 +47,16 @@ impl MemoryUse {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a command as ended; a second call for the same one does nothing.
-    /// `left` tells whether processes may be left in the sandbox, `None` if
-    /// that is as before.
+    /// Counts a command as ended; a second call for the same command does
+    /// nothing. `left` is true if processes may be left in the sandbox, `None`
+    /// if that is as before.
     pub(crate) fn leave(&self, mark: &MemoryMark, left: Option<bool>) {
+        // The reply counts the command as ended, and the drop does so again.
         if mark.counted.swap(false, Ordering::Relaxed) {
             let mut counts = self.counts();
             counts.running -= 1;
             counts.left = left.unwrap_or(counts.left);
         }
-    }
-}
-
-impl MemoryMark {
-    /// Returns whether the command began beside others, or beside what others
-    /// left.
-    pub(crate) fn is_beside_others(&self) -> bool {
-        self.beside
     }
 }
 
@@ -82,10 +76,11 @@ impl Instance {
             ..MemoryMark::default()
         };
         if self.setup.counts_memory && counts.running == 1 {
-            // Held locked, so that no later command resets what this one
-            // begins.
+            // Under the lock, so that no later command resets the peak of this
+            // command.
             let reset = self.cgroup().reset_memory_peak();
-            // A watermark that cannot be reset is the first command's own.
+            // KERNEL(6.12): before, v2 cannot reset the peak. The first command
+            // has the peak for itself all the same.
             let own = reset.is_ok() || counts.started == 1;
             mark.alone = own.then_some(counts.started);
             mark.peak = reset.unwrap_or_default();

@@ -39,6 +39,7 @@ impl Instance {
             };
             match opener.open() {
                 Ok(instance) => {
+                    // Only the success shows that the other way works here.
                     attempt.remember(&spawner, last.as_ref());
                     return Ok(instance);
                 }
@@ -49,8 +50,8 @@ impl Instance {
         Err(explained(last.error, spec, lower))
     }
 
-    /// Waits for an instance that was begun before; opens one if it failed, for
-    /// any reason: it may have waited for long.
+    /// Waits for an instance that was begun before. Opens another if the first
+    /// failed, for any reason: the first may have waited for long.
     ///
     /// # Errors
     /// As [`Instance::open`].
@@ -72,12 +73,7 @@ impl Instance {
     /// # Errors
     /// Failures that show without a trial; nothing is left behind then.
     pub(crate) fn begin(resources: &Resources, spec: &Spec, rootfs: &Rootfs) -> Result<Pending> {
-        let first = First {
-            // The prestarted init is for a caller that wants a sandbox now.
-            may_resume: false,
-            may_try: true,
-        };
-        first.begin(resources, spec, rootfs)
+        Self::begin_first(resources, spec, rootfs, false)
     }
 
     /// As [`Instance::begin`], for a sandbox that is wanted now: resumes a
@@ -91,11 +87,7 @@ impl Instance {
         spec: &Spec,
         rootfs: &Rootfs,
     ) -> Result<Option<Pending>> {
-        let first = First {
-            may_resume: true,
-            may_try: false,
-        };
-        match first.begin(resources, spec, rootfs) {
+        match Self::begin_first(resources, spec, rootfs, true) {
             Ok(mut pending) => {
                 pending.prestart_next(resources, spec);
                 Ok(Some(pending))
@@ -104,19 +96,14 @@ impl Instance {
             Err(error) => Err(explained(error, spec, &rootfs.lower)),
         }
     }
-}
 
-/// The first attempt alone, whose end the caller does not wait for.
-struct First {
-    may_resume: bool,
-    /// True if mounts of the machine that may not answer are tried.
-    may_try: bool,
-}
-
-impl First {
-    fn begin(self, resources: &Resources, spec: &Spec, rootfs: &Rootfs) -> Result<Pending> {
-        let runtime = &resources.runtime;
-        let spawner = runtime.spawner_for(spec)?;
+    fn begin_first(
+        resources: &Resources,
+        spec: &Spec,
+        rootfs: &Rootfs,
+        wanted_now: bool,
+    ) -> Result<Pending> {
+        let spawner = resources.runtime.spawner_for(spec)?;
         let mut attempts = attempts(&spawner, spec, &rootfs.lower);
         let first = attempts.next().expect("there is always a first attempt");
         let opener = Opener {
@@ -125,29 +112,28 @@ impl First {
             spec,
             rootfs,
             attempt: Attempt {
-                may_resume: self.may_resume,
+                // A pool leaves the prestarted init to callers that wait.
+                may_resume: wanted_now,
                 ..first
             },
-            may_try: self.may_try,
+            may_try: !wanted_now,
         };
         opener.begin()
     }
 }
 
-fn is_overlay(path: &str) -> bool {
-    statfs(path).is_ok_and(|fs| fs.filesystem_type() == OVERLAYFS_SUPER_MAGIC)
-}
-
-/// Adds the cure where step and errno alone do not name it.
+/// Adds a cure that depends on the spec or the root file system.
 fn explained(error: Error, spec: &Spec, lower: &Lower) -> Error {
+    // The module of the step has named a cure, from facts that are lost here.
     if error.cure().is_some() {
         return error;
     }
     if fallback::is_refused(&error) {
-        let is_stacked = *lower == Lower::Host && is_overlay("/");
+        let is_overlay =
+            |path| statfs(path).is_ok_and(|fs| fs.filesystem_type() == OVERLAYFS_SUPER_MAGIC);
         let instead = match (lower, fallback::has_cow(spec)) {
             (_, true) => "a bind instead of cow",
-            (Lower::Host, false) if is_stacked => {
+            (Lower::Host, false) if is_overlay("/") => {
                 return error
                     .with_cure("an image: the kernel stacks overlays two deep, and / is one");
             }
@@ -158,23 +144,24 @@ fn explained(error: Error, spec: &Spec, lower: &Lower) -> Error {
             "{instead}; or modprobe overlay, for an ordinary user kernel 5.11 or newer"
         ));
     }
-    match (error.at(), error.errno()) {
+    let cure = match (error.at(), error.errno()) {
         (Step::AttachMount | Step::AttachKernelMount, Some(libc::ELOOP)) => {
-            error.with_cure("an image whose /proc, /sys and /dev are directories, not links")
+            "an image whose /proc, /sys and /dev are directories, not links"
         }
         (Step::AttachMount | Step::AttachKernelMount, Some(libc::EXDEV)) => {
-            error.with_cure("an image whose links do not lead into /proc or /sys, nor to /dev/null")
+            "an image whose links do not lead into /proc or /sys, nor to /dev/null"
         }
-        (Step::MountProc | Step::MountSysfs, Some(libc::EPERM)) => error.with_cure(
+        (Step::MountProc | Step::MountSysfs, Some(libc::EPERM)) => {
             "nothing that covers parts of /proc and /sys: \
-             --security-opt systempaths=unconfined for the outer sandbox or container",
-        ),
+             --security-opt systempaths=unconfined for the outer sandbox or container"
+        }
         (Step::ChangeRoot | Step::PivotRoot, Some(libc::EBUSY)) => {
-            error.with_cure("an image whose links do not lead to its own root")
+            "an image whose links do not lead to its own root"
         }
         (Step::PivotRoot, Some(libc::EINVAL)) => {
-            error.with_cure("a root that is not the initial ramfs: switch_root(8)")
+            "a root that is not the initial ramfs: switch_root(8)"
         }
-        _ => error,
-    }
+        _ => return error,
+    };
+    error.with_cure(cure)
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Begins an instance: plans its start, asks the helper for it, and holds the
-//! answer.
+//! Begins an instance: plans the start, sends the plan to the helper, and holds
+//! the answer.
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,18 +19,18 @@ use crate::image::{HandedOver, Scratch};
 use crate::ops::c_path;
 use crate::parts::caps::CapSet;
 use crate::parts::seccomp::{self, Compiled};
-use crate::parts::shown::ShownAs;
 use crate::plan::{self, Inputs, Leftovers, Plan, Prefix};
 use crate::spec::{ByteSize, Spec, may_leave_out};
 
-/// An instance whose init is not known to be ready. Dropping it ends it,
+/// An instance whose init is not known to be ready. Drop ends the sandbox,
 /// without waiting.
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) hold: Hold,
-    setup: Setup,
-    /// The most time that its start may take, if that depends on others.
-    patience: Option<Duration>,
+    pub(super) setup: Setup,
+    /// The most time that the start may take, if file systems of others take
+    /// part.
+    pub(super) patience: Option<Duration>,
     /// True if a prestarted init was resumed.
     resumed: bool,
     /// The operations that the next sandbox like this one may be prestarted
@@ -43,26 +43,16 @@ impl Pending {
     /// ready, because the host has nothing else to do then.
     pub(super) fn prestart_next(&mut self, resources: &Resources, spec: &Spec) {
         if let Some(prefix) = self.prefix.take() {
-            let spawner = self.hold.spawner();
+            let spawner = &self.hold.reservation.spawner;
             let slot = &resources.prestart;
             slot.prestart_if_repeated(&resources.runtime, spawner, spec, prefix);
         }
     }
 
-    /// Returns whether a mount of the machine may keep it from ever being
+    /// Returns whether a mount of the machine may keep the init from ever being
     /// ready.
     pub(crate) fn needs_patience(&self) -> bool {
         self.patience.is_some()
-    }
-
-    /// Waits until the init is ready, and returns what an instance consists of,
-    /// with a pidfd of the init.
-    ///
-    /// # Errors
-    /// The step that failed; nothing is left behind then.
-    pub(super) fn wait(mut self) -> Result<(Hold, Setup, OwnedFd)> {
-        let pidfd = self.hold.wait(self.patience)?;
-        Ok((self.hold, self.setup, pidfd))
     }
 }
 
@@ -80,17 +70,14 @@ pub(super) struct Opener<'a> {
 /// The capabilities and the filter of commands.
 type Confinement<'a> = (CapSet, Option<&'a Compiled>);
 
-/// A start that was asked for, the prefix of its plan, how mounts are shown.
-type Sent = (Start, Option<Prefix>, Shown);
+/// A start that was asked for, the plan, and the prefix of the plan.
+type Sent = (Start, Plan, Option<Prefix>);
 
-/// Mounts of the host with how they are shown, and whether one may not answer.
-type Shown = (Vec<(PathBuf, ShownAs)>, bool);
-
-/// The time that mounts of the host have to answer which may not answer.
+/// The time to wait for mounts of the host that may not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Opener<'_> {
-    /// Makes the attempt and waits for its end.
+    /// Makes the attempt and waits for the end.
     pub(super) fn open(&self) -> Result<Instance, Failed> {
         let failed = |error, resumed| Failed {
             error,
@@ -112,14 +99,17 @@ impl Opener<'_> {
     /// Failures that show without a trial; nothing is left behind then.
     pub(super) fn begin(&self) -> Result<Pending> {
         let (resources, spawner, spec) = (self.resources, self.spawner, self.spec);
-        let own = spawner.authority().effective();
-        let caps = CapSet::of(&spec.security)?.available(spawner.ids().ordinary(), own);
+        // Checked before anything is made, so that a wrong spec leaves nothing
+        // behind.
+        let own = spawner.authority.effective();
+        let caps = CapSet::of(&spec.security)?.available(spawner.ids.ordinary(), own);
         let filter = seccomp::program(&spec.security, caps, &resources.runtime.seccomp)?;
         let confinement = (caps, filter.as_deref());
         let scratch = match self.attempt.backend.on_disk(spec.write) {
             true => Some(self.scratch()?),
             false => None,
         };
+        // A tree on disk has a path that no prefix can name.
         if self.attempt.may_resume
             && scratch.is_none()
             && let Some(prestarted) = resources.prestart.take(spawner, spec)
@@ -129,13 +119,14 @@ impl Opener<'_> {
         }
         let reservation = Reservation::new(&resources.runtime, spawner, spec)?;
         let sent = self.send(&reservation, confinement, scratch);
-        let (reservation, sent) = reservation.with(sent)?;
+        let (reservation, (start, plan, prefix)) = reservation.with(sent)?;
         resources.runtime.sweep_cgroups_once();
-        Ok(self.pending(reservation, confinement, sent))
+        let hold = Hold::new(reservation, start);
+        Ok(self.pending(hold, confinement, plan, prefix))
     }
 
-    /// Makes a scratch directory. The helper removes it when it ends, even if
-    /// this process is killed before it hands the directory over.
+    /// Makes a scratch directory. The helper removes the directory in the end,
+    /// even if this process is killed before the request names the directory.
     fn scratch(&self) -> Result<Scratch> {
         let (images, prefix) = (&self.resources.images, self.spawner.prefix()?);
         let prefix = images.scratch_prefix(prefix)?;
@@ -144,7 +135,7 @@ impl Opener<'_> {
         images.scratch_named(&prefix)
     }
 
-    /// Plans the start and asks the helper for it.
+    /// Plans the start and asks the helper for the start.
     fn send(
         &self,
         reservation: &Reservation,
@@ -159,7 +150,8 @@ impl Opener<'_> {
             ..Leftovers::default()
         };
         if let Some(scratch) = scratch {
-            // From now on the helper removes it, or a later sweep of the store.
+            // From now on the helper removes the directory, or a later sweep of
+            // the store.
             let HandedOver {
                 path,
                 lock_path,
@@ -168,35 +160,36 @@ impl Opener<'_> {
             leftovers.scratch = [c_path(&path)?, c_path(&lock_path)?].iter().collect();
             leftovers.lock = Some(plan.pass(lock));
         }
+        // In the order of the slots that the operations name.
         let passed = plan.fds.iter().map(|fd| fd.as_fd());
         let cgroups = plan::cgroup_fds(&reservation.cgroup);
         let fds: Vec<BorrowedFd<'_>> = cgroups.chain(passed).collect();
         let message = plan.message(reservation.id, &leftovers);
         let start = reservation.spawner.begin_open(&message, &fds)?;
-        // A tree on disk is made anew each time, and so is its plan.
+        // A tree on disk is made anew each time, and so is the plan.
         let split = plan.split().filter(|_| !on_disk);
         let prefix = split.map(|(prefix, _)| prefix);
-        Ok((start, prefix, (plan.shown, plan.is_remote)))
+        Ok((start, plan, prefix))
     }
 
     /// Resumes `prestarted` if its operations are the prefix of this plan;
-    /// otherwise drops it, which kills the parked init.
+    /// otherwise drops `prestarted`, which kills the parked init.
     fn resume(&self, prestarted: Prestarted, confinement: Confinement<'_>) -> Option<Pending> {
-        let reservation = prestarted.reservation()?;
+        let reservation = &prestarted.hold.reservation;
         // An error is reported by the start from scratch that follows.
         let plan = self.plan(reservation, confinement, PathBuf::new()).ok()?;
         let (prefix, rest) = plan.split()?;
-        if prefix != *prestarted.prefix() {
+        if prefix != prestarted.key.prefix {
             return None;
         }
-        let (reservation, mut start) = prestarted.into_parts()?;
+        let mut hold = prestarted.hold;
         let leftovers = Leftovers::default();
-        let sent = start.resume(&plan.rest(reservation.id, &leftovers, &rest));
-        let shown = (plan.shown, plan.is_remote);
-        let mut pending = self.pending(reservation, confinement, (start, Some(prefix), shown));
+        // If nothing was sent, the hold is dropped here, which ends the init.
+        let rest = plan.rest(hold.reservation.id, &leftovers, &rest);
+        hold.start.resume(&rest).ok()?;
+        let mut pending = self.pending(hold, confinement, plan, Some(prefix));
         pending.resumed = true;
-        // If nothing was sent, the instance is dropped here, and ends.
-        sent.is_ok().then_some(pending)
+        Some(pending)
     }
 
     fn plan(
@@ -206,6 +199,7 @@ impl Opener<'_> {
         scratch: PathBuf,
     ) -> Result<Plan> {
         let size = match self.size() {
+            // `Setup::unbounded` tells the caller that the key is left out.
             Err(_) if may_leave_out(&self.spec.best_effort, "limits.disk") => None,
             size => size?,
         };
@@ -213,7 +207,7 @@ impl Opener<'_> {
             lower: &self.rootfs.lower,
             write: self.spec.write,
             size,
-            ordinary: reservation.spawner.ids().ordinary(),
+            ordinary: reservation.spawner.ids.ordinary(),
             scratch,
             spawner: &reservation.spawner,
             may_try: self.may_try,
@@ -222,7 +216,7 @@ impl Opener<'_> {
         backend.prepare(&request)?;
         plan::start(&Inputs {
             spec: self.spec,
-            ids: reservation.spawner.ids(),
+            ids: &reservation.spawner.ids,
             hostname: &self.hostname(reservation),
             backend,
             tree: &request,
@@ -240,8 +234,8 @@ impl Opener<'_> {
 
     fn hostname(&self, reservation: &Reservation) -> String {
         if !self.spec.namespaces.uts {
-            // Without a UTS namespace the name is the caller's, and stays as it
-            // is.
+            // Without a UTS namespace the name is the caller's, and no
+            // operation sets another.
             let name = nix::unistd::gethostname().unwrap_or_default();
             return name.to_string_lossy().into_owned();
         }
@@ -251,23 +245,24 @@ impl Opener<'_> {
 
     fn pending(
         &self,
-        reservation: Reservation,
+        hold: Hold,
         (caps, seccomp): Confinement<'_>,
-        (start, prefix, (shown, is_remote)): Sent,
+        plan: Plan,
+        prefix: Option<Prefix>,
     ) -> Pending {
         let setup = Setup {
-            hostname: self.hostname(&reservation),
+            hostname: self.hostname(&hold.reservation),
             backend: self.attempt.backend.name(),
             unbounded: self.size().err(),
-            shown,
+            shown: plan.shown,
             caps,
             seccomp: seccomp.is_some(),
             counts_memory: self.spec.limits.memory.is_some(),
         };
         Pending {
-            hold: Hold::new(reservation, start),
+            hold,
             setup,
-            patience: is_remote.then_some(PATIENCE),
+            patience: plan.is_remote.then_some(PATIENCE),
             resumed: false,
             prefix,
         }
@@ -293,9 +288,8 @@ mod tests {
     fn short_name_is_never_an_address() {
         for n in 0..100_000 {
             let name = short_name(&format!("tare-{n}"));
-            assert_eq!(name.len(), 12, "{name}");
-            assert!(name.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
-            assert!(!name.bytes().all(|b| b.is_ascii_digit()), "{name}");
+            let digits = name.bytes().all(|b| b.is_ascii_hexdigit()) && name.len() == 12;
+            assert!(digits && name.starts_with(['a', 'b', 'e', 'f']), "{name}");
         }
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Prestarts the next sandbox: its cgroups, and an init that has run the prefix
+//! Prestarts the next sandbox: the cgroups, and an init that has run the prefix
 //! of a plan.
 //!
 //! The prefix depends on neither the image nor a name, so it may run before the
@@ -14,35 +14,28 @@ use std::sync::{Arc, Mutex};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::Hold;
 use super::reservation::Reservation;
 use crate::error::Result;
-use crate::helper::{Runtime, Spawner, Start};
+use crate::helper::{Runtime, Spawner};
 use crate::plan::{self, Prefix};
 use crate::spec::{Limits, Security, Spec};
 use crate::sys::lock::try_lock;
 use crate::sys::mountinfo;
 
-/// The inputs that a prestarted init depends on; it may serve any spec with an
-/// equal key.
+/// The inputs that a prestarted init depends on. The init may serve any spec
+/// with an equal key.
 #[derive(Debug)]
-struct Key {
-    /// The parts of the spec that its cgroups are made from.
+pub(super) struct Key {
+    /// The parts of the spec that the cgroups are made from.
     limits: Limits,
     best_effort: Vec<String>,
     security: Security,
-    prefix: Prefix,
+    /// The operations that the init has run.
+    pub(super) prefix: Prefix,
 }
 
 impl Key {
-    fn new(spec: &Spec, prefix: Prefix) -> Self {
-        Self {
-            limits: spec.limits.clone(),
-            best_effort: spec.best_effort.clone(),
-            security: spec.security.clone(),
-            prefix,
-        }
-    }
-
     /// Returns whether cgroups for `spec` would be the same.
     fn has_cgroups_of(&self, spec: &Spec) -> bool {
         self.limits == spec.limits
@@ -61,6 +54,7 @@ impl MountWatch {
     /// the answer is no.
     fn is_quiet(&mut self) -> bool {
         let Some(file) = &self.0 else {
+            // The kernel reports the changes since this open.
             self.0 = File::open(mountinfo::OWN).ok();
             return false;
         };
@@ -69,12 +63,11 @@ impl MountWatch {
     }
 }
 
-/// A prestarted sandbox. Dropping it ends it, without waiting.
+/// A prestarted sandbox. Drop ends the sandbox, without waiting.
 #[derive(Debug)]
 pub(crate) struct Prestarted {
-    /// `None` once they were taken.
-    parts: Option<(Reservation, Start)>,
-    key: Arc<Key>,
+    pub(super) hold: Hold,
+    pub(super) key: Arc<Key>,
 }
 
 impl Prestarted {
@@ -90,43 +83,13 @@ impl Prestarted {
             let (id, cgroup) = (reservation.id, &reservation.cgroup);
             spawner.begin_open(&key.prefix.message(id, &leftovers, cgroup), &fds)
         });
-        let parts = Some(reservation.with(begun)?);
-        Ok(Self { parts, key })
+        let (reservation, start) = reservation.with(begun)?;
+        let hold = Hold::new(reservation, start);
+        Ok(Self { hold, key })
     }
 
-    pub(super) fn reservation(&self) -> Option<&Reservation> {
-        self.parts.as_ref().map(|(reservation, _)| reservation)
-    }
-
-    /// The operations that its init has run.
-    pub(super) fn prefix(&self) -> &Prefix {
-        &self.key.prefix
-    }
-
-    /// Returns the reservation and the start to resume.
-    pub(super) fn into_parts(mut self) -> Option<(Reservation, Start)> {
-        self.parts.take()
-    }
-
-    /// Returns whether its init still waits, below the helper `spawner`.
-    fn waits_at(&self, spawner: &Arc<Spawner>) -> bool {
-        self.parts.as_ref().is_some_and(|(reservation, start)| {
-            Arc::ptr_eq(&reservation.spawner, spawner) && !start.is_over()
-        })
-    }
-}
-
-impl Drop for Prestarted {
-    fn drop(&mut self) {
-        let Some(reservation) = self.reservation() else {
-            return;
-        };
-        // A forked copy of the process must leave the parent's init alone.
-        if reservation.spawner.is_own() {
-            // Harmless if it fails: then the helper is gone, and the init with
-            // it.
-            let _ = reservation.swept(reservation.spawner.close(reservation.id, false));
-        }
+    fn is_of(&self, spawner: &Arc<Spawner>) -> bool {
+        Arc::ptr_eq(&self.hold.reservation.spawner, spawner)
     }
 }
 
@@ -138,26 +101,27 @@ struct Next {
     mounts: MountWatch,
 }
 
-/// A place for one prestarted sandbox at most.
+/// A place for at most one prestarted sandbox.
 ///
 /// All callers skip their work while another thread holds the lock: a fork(2)
-/// may copy the locked state into a child, in which nothing would ever unlock
-/// it.
+/// may copy the locked state into a child, in which no thread would ever unlock
+/// the slot.
 #[derive(Debug, Default)]
 pub(crate) struct PrestartSlot(Mutex<Next>);
 
 impl PrestartSlot {
     /// Takes the prestarted sandbox if it belongs to `spawner` and has the
-    /// cgroups of `spec`. Another one is dropped.
+    /// cgroups of `spec`. Drops any other.
     pub(super) fn take(&self, spawner: &Arc<Spawner>, spec: &Spec) -> Option<Prestarted> {
         let mut next = try_lock(&self.0)?;
         let prestarted = next.prestarted.take()?;
         let key = &prestarted.key;
-        // An init without a copy of the host's mounts sees them when it
-        // resumes. Any other has a copy from before, which a later mount is
-        // missing in.
+        // An init without a copy of the host's mounts sees them as it resumes.
+        // Any other has a copy from before, which lacks later mounts.
         let sees_mounts = key.prefix.empty_ns || next.mounts.is_quiet();
-        let fits = prestarted.waits_at(spawner) && sees_mounts && key.has_cgroups_of(spec);
+        // A parked init is silent; a reply is the word of a failure.
+        let waits = prestarted.is_of(spawner) && !prestarted.hold.start.is_over();
+        let fits = waits && sees_mounts && key.has_cgroups_of(spec);
         fits.then_some(prestarted)
     }
 
@@ -176,38 +140,40 @@ impl PrestartSlot {
         };
         let is_same = |last: &&Arc<Key>| last.prefix == prefix && last.has_cgroups_of(spec);
         let Some(key) = next.last.as_ref().filter(is_same).cloned() else {
-            next.last = Some(Arc::new(Key::new(spec, prefix)));
+            next.last = Some(Arc::new(Key {
+                limits: spec.limits.clone(),
+                best_effort: spec.best_effort.clone(),
+                security: spec.security.clone(),
+                prefix,
+            }));
             return;
         };
-        let is_others = |prestarted: &Prestarted| {
-            let reservation = prestarted.reservation();
-            reservation.is_some_and(|of| !Arc::ptr_eq(&of.spawner, spawner))
-        };
-        if next.prestarted.as_ref().is_some_and(is_others) {
-            // Its helper may have another authority than this caller, and would
-            // live as long as this one waits.
+        if next.prestarted.as_ref().is_some_and(|p| !p.is_of(spawner)) {
+            // Another helper may have another authority than this caller, and
+            // would live as long as the prestarted sandbox waits.
             next.prestarted = None;
         }
         if next.prestarted.is_none() {
             if !key.prefix.empty_ns {
-                // Mounts are watched from before the copy is made.
+                // The watch begins before the copy of the mounts is made, so
+                // that no change falls between the two.
                 next.mounts.is_quiet();
             }
             next.prestarted = Prestarted::begin(runtime, spawner, spec, key).ok();
         }
     }
 
-    /// Ends the prestarted sandbox and returns when nothing of it is left. The
+    /// Ends the prestarted sandbox and returns when nothing is left. The
     /// slot is filled again by the second sandbox from now on.
     pub(crate) fn discard(&self) {
-        let ended = try_lock(&self.0).and_then(|mut next| {
+        let prestarted = try_lock(&self.0).and_then(|mut next| {
             next.mounts = MountWatch::default();
             next.prestarted.take()
         });
-        if let Some((reservation, _)) = ended.and_then(Prestarted::into_parts)
-            && reservation.spawner.is_own()
-        {
-            reservation.abandon();
+        if let Some(prestarted) = prestarted {
+            // An error is harmless: then the helper is gone, and the init died
+            // with the helper.
+            let _ = prestarted.hold.end(true);
         }
     }
 }

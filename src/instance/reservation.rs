@@ -12,8 +12,8 @@ use crate::parts::cgroup::Cgroup;
 use crate::spec::Spec;
 use crate::wire::ListBuf;
 
-/// The outside of a sandbox that has no init yet. Its owner removes it;
-/// dropping it does not.
+/// The outside of a sandbox that has no init yet. The owner removes the
+/// cgroups; drop does not.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     /// `<pid>-<start time>-<spawner>.<number>`: names the cgroups. The name of
@@ -36,7 +36,7 @@ impl Reservation {
         // Before the first cgroup, because the host may be killed at any
         // moment.
         runtime.watch_cgroups(spawner)?;
-        let cgroup = runtime.cgroup(&name, spec, spawner.ids().ordinary())?;
+        let cgroup = runtime.cgroup(&name, spec, spawner.ids.ordinary())?;
         Ok(Self {
             name,
             id,
@@ -45,10 +45,10 @@ impl Reservation {
         })
     }
 
-    /// Ends what was started in the reservation, and removes it.
+    /// Ends what was started in the reservation, and removes the cgroups.
     pub(crate) fn abandon(&self) {
-        // Returns when all that the helper has started is gone. Harmless if it
-        // fails: without a helper nothing was started.
+        // Returns when all processes that the helper has started are gone. An
+        // error is harmless: without a helper no process was started.
         let _ = self.spawner.close(self.id, true);
         // The caller reports the first error. The helper removes the rest when
         // it ends, or a later sweep does.

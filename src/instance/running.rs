@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Holds a command from its request to its end: its status, and the way to end
-//! it.
+//! Holds a command from the request to the end: reads the status, and kills.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -34,13 +33,14 @@ pub(crate) struct Running {
     pub(crate) limit: u64,
     /// The state of the sandbox's memory before the start.
     pub(crate) memory: MemoryMark,
-    /// Its end, or the error that hides it.
+    /// The end of the command, or the error that hides the end.
     pub(crate) done: Mutex<Option<Result<Status>>>,
     /// True if a thread may hold the lock of `done` until the end.
     pub(crate) awaited: AtomicBool,
-    /// Its own cgroup, if it has a time limit or began beside other commands.
+    /// A cgroup for the command alone, if it has a time limit or began beside
+    /// other commands.
     pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
-    /// Words for an error of its start.
+    /// Words for an error of the start.
     pub(crate) context: StartContext,
 }
 
@@ -66,24 +66,24 @@ impl StatusFd {
 impl Drop for Running {
     fn drop(&mut self) {
         self.retire_cgroup();
-        // It may run on, unknown to this process, and use memory.
+        // The command may run on, unknown to this process, and use memory.
         self.instance.memory.leave(&self.memory, Some(true));
     }
 }
 
 impl Running {
-    /// Kills it with all its descendants; `reason` is a `BY_*` number.
+    /// Kills the command with all its descendants; `reason` is a `BY_*` number.
     pub(crate) fn end(&self, reason: u32) -> Result<()> {
         self.instance.kill(self.id, reason)
     }
 
-    /// Readable when it has ended.
+    /// Returns a descriptor that is readable when the command has ended.
     pub(crate) fn status_fd(&self) -> BorrowedFd<'_> {
         self.status.as_fd()
     }
 
-    /// Returns the status if it has ended. Waits for the end only with `wait`,
-    /// and then until a signal handler runs.
+    /// Returns the status if the command has ended. With `wait`, waits for the
+    /// end, or until a signal handler runs.
     pub(crate) fn status(&self, wait: bool) -> Result<Option<Status>> {
         let Some(mut done) = self.done(wait) else {
             return Ok(None);
@@ -91,6 +91,7 @@ impl Running {
         if let Some(known) = &*done {
             return known.clone().map(Some);
         }
+        // A forked copy would take the message that the parent waits for.
         self.instance.own()?;
         let said = match &self.status {
             StatusFd::Socket(fd) => receive_now(fd.as_fd(), wait).map(|(reply, _)| reply),
@@ -104,19 +105,19 @@ impl Running {
         if let Ok(status) = &heard {
             self.tell(status);
             self.retire_cgroup();
-            // Does nothing if the reply said what was left: that was counted.
+            // Does nothing after a reply, which has counted the end already.
             self.instance.memory.leave(&self.memory, Some(true));
         }
         *done = Some(heard.clone());
-        // Before the table, whose lock another thread may hold while it waits
-        // for this.
+        // Before the lock of the table, which another thread may hold while
+        // waiting for this lock.
         drop(done);
         self.instance.commands.remove(self.id);
         heard.map(Some)
     }
 
-    /// Locks what is known of its end. Returns `None` if another thread waits
-    /// for the end and will for some time; with `wait`, waits for that thread.
+    /// Locks `done`. Returns `None` if another thread holds the lock and waits
+    /// for the end of the command; with `wait`, waits for that thread.
     fn done(&self, wait: bool) -> Option<MutexGuard<'_, Option<Result<Status>>>> {
         if wait {
             self.awaited.store(true, Ordering::Relaxed);
@@ -132,14 +133,14 @@ impl Running {
                 {
                     return None;
                 }
-                // The other thread does not wait, or has a reply to read: maybe
-                // the reply that woke this one. It unlocks soon.
+                // The other thread does not wait, or has a reply to read, maybe
+                // the reply that woke this thread. The lock is free soon.
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
         }
     }
 
-    /// Reads its end, if it has ended, when a handle is dropped. The table
+    /// Reads the status of an ended command when a handle is dropped. The table
     /// keeps a command that runs on.
     pub(crate) fn let_go(&self) {
         // In a forked copy of the process the lock may be held for ever.
@@ -159,6 +160,7 @@ impl Running {
     }
 
     fn tell(&self, status: &Status) {
+        // The words take time, and no log hears them in most hosts.
         if !log::log_enabled!(log::Level::Debug) {
             return;
         }
@@ -208,6 +210,7 @@ impl Running {
     fn status_of(&self, reply: &Reply) -> Status {
         let signal = (reply.signal != 0).then_some(reply.signal as i32);
         let oom_kills = self.instance.oom_kills_since(&self.memory);
+        // A shell reports the SIGKILL of its child as 128 plus the signal.
         let killed = signal == Some(libc::SIGKILL) || reply.code == 128 + libc::SIGKILL;
         let reason = match reply.place {
             wire::BY_TIMEOUT => Reason::Timeout,
@@ -221,10 +224,13 @@ impl Running {
             wall_ns: reply.wall_ns,
             user_us: reply.user_us,
             system_us: reply.system_us,
+            // Without the count of a cgroup, the largest process stands for
+            // all.
             memory_peak: match self.instance.setup.counts_memory {
                 true => self.instance.memory_peak_since(&self.memory),
                 false => Some(reply.max_rss_kib * 1024),
             },
+            // getrusage(2) counts in blocks of 512 bytes.
             io_read: reply.blocks_in * 512,
             io_written: reply.blocks_out * 512,
             oom_kills,
@@ -239,16 +245,16 @@ impl Running {
     }
 }
 
-/// A running command, as [`crate::Sandbox::commands`] lists it.
+/// A running command, as in the list of [`crate::Sandbox::commands`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunningCommand {
-    /// Its number in its sandbox, [`crate::Process::id`].
+    /// Number in the sandbox, [`crate::Process::id`].
     pub id: u64,
-    /// Program and arguments; in JSON as text, with U+FFFD for what is not
-    /// UTF-8.
+    /// Program and arguments; in JSON as text, with U+FFFD for bytes that are
+    /// not UTF-8.
     #[serde(serialize_with = "texts")]
     pub argv: Vec<OsString>,
-    /// Nanoseconds since its start.
+    /// Nanoseconds since the start.
     pub wall_ns: u64,
 }
 
@@ -256,7 +262,7 @@ fn texts<S: Serializer>(argv: &[OsString], serializer: S) -> std::result::Result
     serializer.collect_seq(argv.iter().map(|arg| arg.to_string_lossy()))
 }
 
-/// The user and the directory of a start, for the error if it fails.
+/// The user and the directory of a start, for the words of a failure.
 #[derive(Debug)]
 pub(crate) struct StartContext {
     pub(crate) user: CString,
@@ -264,29 +270,28 @@ pub(crate) struct StartContext {
 }
 
 impl StartContext {
-    /// Adds to an error of the start what the step was done to.
+    /// Adds the subject of the failed step to an error of the start.
     pub(crate) fn explain(&self, program: &OsStr, error: Error) -> Error {
-        let subject = match error.at() {
+        let step = error.at();
+        let Some(errno) = error.errno().map(Errno::from_raw) else {
+            return error;
+        };
+        let subject = match step {
+            Step::LookUpUser | Step::SetUserAndGroups => return no_user(step, &self.user, errno),
             Step::Clone3 | Step::Execute => format!("{program:?}"),
-            Step::LookUpUser | Step::SetUserAndGroups => shown_user(&self.user),
             Step::ChangeDirectory => format!("{:?}", self.cwd),
             _ if error.subject().is_empty() => format!("{program:?}"),
             _ => return error,
         };
-        let Some(errno) = error.errno().map(Errno::from_raw) else {
-            return error;
-        };
-        let step = error.at();
+        let error = Error::os(step, subject, errno);
         match (step, errno) {
-            (Step::LookUpUser | Step::SetUserAndGroups, _) => no_user(step, &self.user, errno),
             (Step::Clone3, Errno::EAGAIN) => {
-                let cure = "a higher limits.pids or ulimit -u, or fewer at once";
-                Error::os(step, subject, errno).with_cure(cure)
+                error.with_cure("a higher limits.pids or ulimit -u, or fewer at once")
             }
-            (Step::ChangeDirectory, Errno::ENOENT) => Error::os(step, subject, errno).with_cure(
+            (Step::ChangeDirectory, Errno::ENOENT) => error.with_cure(
                 "a directory that is there; one of an image is made by workdir: tare run -w",
             ),
-            _ => Error::os(step, subject, errno),
+            _ => error,
         }
     }
 }

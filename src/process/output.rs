@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Reads the output of a command until its end: one poll loop in the caller's
-//! own thread.
+//! Reads the output of a command until the end: a poll loop in the caller's own
+//! thread.
 #![forbid(unsafe_code)]
 
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -77,11 +77,11 @@ impl Stream {
         Ok(Self { fd, late: 0 })
     }
 
-    /// Reads a piece; 0 bytes if the stream is empty for now, or at its end.
+    /// Reads a piece; 0 bytes if the stream is empty for now, or at the end.
     fn read(&mut self, into: &mut [u8]) -> Result<usize> {
         while let Some(fd) = &self.fd {
             match read(fd, into) {
-                // A terminal fails with EIO when its last user is gone.
+                // A terminal fails with EIO when the last user is gone.
                 Ok(0) | Err(Errno::EIO) => self.fd = None,
                 Ok(n) => return Ok(n),
                 Err(Errno::EAGAIN) => return Ok(0),
@@ -191,7 +191,7 @@ pub struct Capture {
 /// The reason why [`Capture::wait`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waited {
-    /// The command has ended, and its pipes are empty.
+    /// The command has ended, and the pipes are empty.
     Ended(Status),
     /// A signal handler has run in this thread: EINTR, signal(7).
     Interrupted,
@@ -244,7 +244,7 @@ impl Capture {
     }
 
     /// Reads without waiting. Returns the status when the command has ended and
-    /// all its output is read. Later output of its leftovers in the background
+    /// all output is read. Later output of leftovers in the background
     /// is not waited for. [`Process::status_fd`] and [`Capture::fds`] are
     /// readable when there is more to do.
     ///

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is really in force in a sandbox.
+//! The settings in force in a sandbox.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::store::Store;
 use crate::sys::mountinfo::of_type;
 use crate::sys::pidfd;
 
-/// What is really in force, as [`crate::Sandbox::effective`] gives it.
+/// The settings in force, as [`crate::Sandbox::effective`] returns them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Effective {
@@ -29,38 +29,39 @@ pub struct Effective {
     pub hostname: String,
     /// The back end of the root: `overlay`, `copy`, `plain`.
     pub storage: String,
-    /// Whether each overlay has one device, and an inode number of its own for
-    /// each file (`xino=on`, or all of it on one file system). Null for other
+    /// True if each overlay has one device, and an inode number of its own for
+    /// each file (`xino=on`, or all layers on one file system). Null for other
     /// back ends, and without `/proc`.
     pub unique_inodes: Option<bool>,
     /// The namespaces that are the sandbox's own.
     pub namespaces: Vec<String>,
     /// `host` (root of the machine), `single` (only the caller's id) or
-    /// `subordinate` (more than that: its subordinate ids, or all of the user
-    /// namespace that it is root of).
+    /// `subordinate` (more ids: the subordinate ids of a user, or all ids of
+    /// the user namespace whose root the caller is).
     pub ids: String,
     /// Capabilities of container root.
     pub capabilities: Vec<String>,
-    /// Whether a system call filter is attached.
+    /// True if a system call filter is attached.
     pub seccomp: bool,
-    /// Whether setuid programs gain nothing.
+    /// True if setuid programs gain no privileges.
     pub no_new_privs: bool,
-    /// Mounts of the machine in its view `host` and in `cow` mounts, and how
+    /// Mounts of the machine in the view `host` and in `cow` mounts, and how
     /// each is shown.
     pub mounts: Vec<ShownMount>,
     /// Paths that are hidden where they exist.
     pub masked_paths: Vec<String>,
     /// Paths that are read-only where they exist.
     pub readonly_paths: Vec<String>,
-    /// Version, directories and limits of the cgroup, read back from the kernel.
+    /// Version, directories and limits of the cgroup, read back from the
+    /// kernel.
     pub cgroup: serde_json::Value,
     /// Keys of the spec that are not in force, because `best_effort` names them
     /// and this machine cannot enforce them.
     pub left_out: Vec<LeftOut>,
     /// The caller's own text.
     pub labels: BTreeMap<String, String>,
-    /// What was dropped or changed of the image's words and files, and why; one
-    /// sentence each.
+    /// Words and files of the image that were dropped or changed, and why; a
+    /// sentence for each.
     pub notes: Vec<String>,
 }
 
@@ -71,7 +72,7 @@ impl Effective {
         spec: &Spec,
         rootfs: &Rootfs,
     ) -> Result<Self> {
-        let ids = instance.spawner().ids();
+        let ids = &instance.spawner().ids;
         let own_users =
             ids.ordinary() || matches!(spec.namespaces.user, UserNamespace::Maps { .. });
         let namespaces = [
@@ -118,8 +119,7 @@ impl Effective {
     }
 }
 
-/// Reads the mount table of process 1: the kernel may go on without `xino=on`,
-/// and does where it is of no use.
+/// Reads the mount table of process 1, because the kernel may ignore `xino=on`.
 fn unique_inodes(instance: &Instance, store: &Store, spec: &Spec, lower: &Lower) -> Option<bool> {
     let init = pidfd::number(instance.pidfd.as_fd())?;
     let table = std::fs::read(format!("/proc/{init}/mountinfo")).ok()?;
@@ -128,32 +128,23 @@ fn unique_inodes(instance: &Instance, store: &Store, spec: &Spec, lower: &Lower)
     are_unique(&table, on_one)
 }
 
+fn options(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b',')
+}
+
 /// Returns whether all overlays of a sandbox in a table of mounts have unique
 /// inode numbers, those with all layers `on_one` file system anyway.
 fn are_unique(table: &[u8], on_one: bool) -> Option<bool> {
-    let mut overlays = of_type(table, "overlay")
-        .map(|(_, options)| options)
-        .filter(|options| is_ours(options))
-        .peekable();
+    // Layers of the machine's own overlays have absolute paths; those of a
+    // sandbox lie in its stage.
+    let is_relative = |option: &[u8]| {
+        let path = option.strip_prefix(b"upperdir=");
+        path.is_some_and(|path| !path.starts_with(b"/"))
+    };
+    let all = of_type(table, "overlay").map(|(_, text)| text);
+    let mut overlays = all.filter(|text| options(text).any(is_relative)).peekable();
     overlays.peek()?;
-    Some(overlays.all(|options| on_one || has_option(options, b"xino=on")))
-}
-
-fn has_option(options: &[u8], wanted: &[u8]) -> bool {
-    options
-        .split(|byte| *byte == b',')
-        .any(|option| option == wanted)
-}
-
-/// Layers of the machine's own overlays have absolute paths; those of a sandbox
-/// lie in its stage.
-fn is_ours(options: &[u8]) -> bool {
-    let mut options = options.split(|byte| *byte == b',');
-    options.any(|option| {
-        option
-            .strip_prefix(b"upperdir=")
-            .is_some_and(|path| !path.starts_with(b"/"))
-    })
+    Some(overlays.all(|text| on_one || options(text).any(|option| option == b"xino=on")))
 }
 
 #[cfg(test)]

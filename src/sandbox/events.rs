@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What happens to a sandbox, told by a descriptor.
+//! Events of a sandbox, told by a descriptor.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,22 +13,22 @@ use crate::instance::Instance;
 use crate::parts::cgroup::OomNotice;
 use crate::sys::{event, pidfd};
 
-/// How often the count is looked at again after a notice of v1 that no kill has
-/// followed, for a second in all: after 1 ms, 2 ms, 4 ms and so on.
+/// Looks at the count after a notice of v1 that no kill has followed, for a
+/// second in all: after 1 ms, 2 ms, 4 ms and so on.
 const LOOKS: u32 = 10;
 
-/// What has happened to a sandbox.
+/// An event of a sandbox.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The kernel killed so many processes inside for want of memory.
+    /// The kernel killed this number of processes inside for want of memory.
     OomKills(u64),
     /// The sandbox is gone: closed, reset, or its process 1 has died.
     Gone,
 }
 
-/// What happens to a sandbox from [`Sandbox::events`](crate::Sandbox::events)
-/// on; any number may be told of the same sandbox.
+/// The events of a sandbox since [`Sandbox::events`](crate::Sandbox::events).
+/// Any number of watchers may watch the same sandbox.
 ///
 /// ```no_run
 /// use std::os::fd::AsFd as _;
@@ -91,22 +91,22 @@ impl Events {
         })
     }
 
-    /// For poll(2) and epoll(7), not to be read from: readable when there may
-    /// be something for [`Events::next`], and for good once the sandbox is
-    /// gone.
+    /// Returns a descriptor for poll(2) and epoll(7), not to be read from:
+    /// readable when [`Events::next`] may have an event, and for good once the
+    /// sandbox is gone.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.any.as_fd()
     }
 
-    /// What has happened since the last call; none if nothing has. Never waits.
-    /// Kills come before [`Event::Gone`], which every call gives from then on;
-    /// those of a sandbox's last moment may not be told.
+    /// Returns the next event since the last call, or `None`. Never waits.
+    /// Kills come before [`Event::Gone`], which every later call returns. Kills
+    /// in the last moment of a sandbox may be lost.
     ///
     /// # Errors
     /// [`Kind::Invalid`](crate::Kind::Invalid) in a forked copy of the process.
     #[allow(
         clippy::should_implement_trait,
-        reason = "none is not the end, as it would be of an iterator"
+        reason = "`None` is not the end, as it would be of an iterator"
     )]
     pub fn next(&self) -> Result<Option<Event>> {
         self.instance.own()?;

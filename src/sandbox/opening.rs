@@ -16,13 +16,13 @@ use crate::work::Work;
 
 /// A sandbox that is being opened, by [`Sandbox::begin`] and its like.
 ///
-/// The helper process makes it, and there is no thread for it in this process,
-/// but: where the image has to be imported or unpacked first, where mounts of
-/// the machine may not answer, and after a first attempt that this machine
-/// refuses. Then a thread of the library's own opens it, without signals, until
-/// [`Opening::finish`].
+/// The helper process makes the sandbox, and this process needs no thread for
+/// that, with three exceptions: the image has to be imported or unpacked first,
+/// mounts of the machine may not answer, or this machine refused the first
+/// attempt. Then a thread of the library opens the sandbox, with all signals
+/// blocked, until [`Opening::finish`].
 ///
-/// Dropping it ends what was begun, without waiting for that.
+/// Drop ends the sandbox, without waiting.
 ///
 /// ```no_run
 /// use std::os::fd::AsFd as _;
@@ -47,9 +47,9 @@ pub struct Opening {
 
 #[derive(Debug)]
 enum Stage {
-    /// The helper makes it.
+    /// The helper makes the sandbox.
     Pending(Box<(Arc<Rootfs>, Pending)>),
-    /// A thread opens it.
+    /// A thread opens the sandbox.
     Work(Work<Opened>),
 }
 
@@ -62,8 +62,8 @@ impl Opening {
             Some(pending) if !pending.needs_patience() => {
                 Stage::Pending(Box::new((rootfs, pending)))
             }
-            // It may be that no answer ever comes, and what waits has to give
-            // up.
+            // An answer may never come. Only a thread can wait for a while and
+            // then give up.
             pending => Stage::Work(work(store, &spec, rootfs, pending)?),
         };
         let store = store.clone();
@@ -82,24 +82,24 @@ impl Opening {
         Ok(Self { store, spec, stage })
     }
 
-    /// For poll(2): readable when there is something to do, [`Opening::ready`].
-    /// That may put another descriptor in its place.
+    /// Returns a descriptor for poll(2): readable when [`Opening::ready`] has
+    /// work to do. That call may change the descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         match &self.stage {
-            Stage::Pending(begun) => begun.1.hold.control(),
+            Stage::Pending(begun) => begun.1.hold.start.control(),
             Stage::Work(work) => work.fd(),
         }
     }
 
-    /// Returns whether [`Opening::finish`] would not wait. Never waits itself:
-    /// where an attempt has failed that is worth another, it begins that and is
-    /// false.
+    /// Returns whether [`Opening::finish`] would return at once. Never waits:
+    /// if an attempt has failed and another is worthwhile, begins the other and
+    /// returns false.
     pub fn ready(&mut self) -> bool {
         let begun = match &self.stage {
             Stage::Work(work) => return work.is_over(),
             Stage::Pending(begun) => begun,
         };
-        match begun.1.hold.has_failed() {
+        match begun.1.hold.start.has_failed() {
             None => return false,
             Some(true) if begun.1.hold.own().is_ok() => {}
             Some(_) => return true,
@@ -109,14 +109,14 @@ impl Opening {
             return true;
         };
         if let Stage::Pending(begun) = mem::replace(&mut self.stage, Stage::Work(work)) {
-            // Its error is that of the next attempt, or was the first one's
-            // own.
+            // Dropped: if the cause lasts, the next attempt fails with the same
+            // error.
             let _ = Instance::complete(begun.1);
         }
         false
     }
 
-    /// The sandbox. Waits for it where [`Opening::ready`] is false.
+    /// Returns the sandbox. Waits as long as [`Opening::ready`] is false.
     ///
     /// # Errors
     /// As [`Sandbox::open`]; [`Kind::Invalid`](crate::Kind::Invalid) in a
@@ -142,7 +142,7 @@ impl AsFd for Opening {
     }
 }
 
-/// Opens it on a thread.
+/// Opens the sandbox on a thread.
 fn work(
     store: &Store,
     spec: &Arc<Spec>,

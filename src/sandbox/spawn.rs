@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Starting a command in a live sandbox: its descriptors, one message there and
-//! one back.
+//! Starts a command in a live sandbox: its descriptors, a message to the init
+//! and a message back.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -32,19 +32,12 @@ pub(super) fn spawn(
     let (pidfd, master) = started(&running)?;
     let running = Arc::new(running);
     instance.commands.add(&running);
-    let pipes = Mutex::new(pipes);
-    Ok(Process {
-        running,
-        pidfd,
-        master,
-        pipes,
-        owned: None,
-    })
+    Ok(Process::new(running, pidfd, master, pipes))
 }
 
-/// Has a command started whose start is not waited for: what kept it from that
-/// is told where its end would be. It can have no terminal, since that would
-/// come with the word of its start.
+/// Has a command started without waiting for the start. A failed start is
+/// reported in place of the status. The command has no terminal, because the
+/// terminal would come with the word of the start.
 pub(super) fn spawn_captured(
     instance: &Arc<Instance>,
     spec: &Spec,
@@ -57,7 +50,7 @@ pub(super) fn spawn_captured(
     Ok((running, pipes))
 }
 
-/// Sends the one message that it takes.
+/// Sends the message that starts a command.
 fn send_run(
     instance: &Arc<Instance>,
     spec: &Spec,
@@ -88,9 +81,9 @@ fn send_run(
         instance.memory.leave(&memory, None);
         error
     };
-    // A fifth more for each start. Alone in its sandbox, all that it starts is
-    // known to be its own without.
-    let cgroup = match command.timeout.is_some() || memory.is_beside_others() {
+    // Only where needed: a cgroup makes a start a fifth slower. Without others
+    // in the sandbox, all processes are known to be this command's.
+    let cgroup = match command.timeout.is_some() || memory.beside {
         true => instance.command_cgroup(id).map_err(leave)?,
         false => None,
     };
@@ -110,12 +103,7 @@ fn send_run(
             return Err(leave(error));
         }
     };
-    let pipes = Pipes {
-        stdin: streams.stdin,
-        stdout: streams.stdout,
-        stderr: streams.stderr,
-    };
-    // Its arguments and environment may hold secrets.
+    // Arguments and environment may hold secrets.
     log::debug!(
         "sandbox {}: command {id}: {:?} started",
         instance.name(),
@@ -135,7 +123,7 @@ fn send_run(
         cgroup: Mutex::new(cgroup),
         context: StartContext { user, cwd },
     };
-    Ok((running, pipes))
+    Ok((running, streams.ours))
 }
 
 /// Sends a command with the other end of its status descriptor.
@@ -148,12 +136,11 @@ fn send_with_status(
         let pair = socket::pair().map_err(|e| Error::os(Step::StartCommand, "socketpair", e))?;
         (StatusFd::Socket(pair.0), pair.1)
     } else {
-        // A pipe carries no descriptors, and costs half as much as a socket.
+        // A pipe carries no descriptors, and takes half the time of a socket.
         let (read, write) = Ends::Private.pipe()?;
         (StatusFd::Pipe(read), write)
     };
-    let mut all: Vec<BorrowedFd<'_>> = vec![theirs.as_fd()];
-    all.extend(fds);
+    let all = [&[theirs.as_fd()], fds].concat();
     send_request(instance.control(), RUN_REQUEST, run, &all).map_err(|error| {
         match error.kind() {
             Kind::Broken => gone(),
@@ -163,8 +150,8 @@ fn send_with_status(
     Ok(ours)
 }
 
-/// Waits for the word of a command's start: its pidfd, and its terminal if it
-/// has one.
+/// Waits for the word of a command's start: a pidfd, and a terminal if the
+/// command has one.
 fn started(running: &Running) -> Result<(OwnedFd, Option<OwnedFd>)> {
     let (reply, fds) = loop {
         match receive_now(running.status_fd(), true) {

@@ -1,33 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The standard streams of a command: the ends that it gets, and those that the
-//! host keeps.
+//! Makes the standard streams of a command: the ends for the command, and those
+//! that the host keeps.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::fcntl::OFlag;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::pipe2;
 
 use crate::command::{Stdin, Stdout};
 use crate::error::{Error, Result, Step};
+use crate::process::Pipes;
+use crate::sys::dup::duplicate;
 use crate::sys::file_size::WithoutSignal;
 use crate::wire;
 
-/// The ends of a command's three streams: theirs are sent, none for
-/// `/dev/null`; ours are kept.
+/// The ends of a command's three streams.
 #[derive(Default)]
 pub(super) struct Streams {
+    /// The ends to send; `None` for `/dev/null`.
     pub(super) theirs: [Option<OwnedFd>; 3],
-    pub(super) stdin: Option<OwnedFd>,
-    pub(super) stdout: Option<OwnedFd>,
-    pub(super) stderr: Option<OwnedFd>,
+    pub(super) ours: Pipes,
 }
 
-/// Makes what there is none of yet.
+/// Makes the pipes and files that the command's streams ask for.
 pub(super) fn streams(stdin: Stdin, stdout: Stdout, stderr: Stdout, ends: Ends) -> Result<Streams> {
     let (in_theirs, stdin) = input(stdin, ends)?;
     let (out_theirs, stdout) = output(stdout, 1, ends)?;
@@ -37,24 +38,26 @@ pub(super) fn streams(stdin: Stdin, stdout: Stdout, stderr: Stdout, ends: Ends) 
     };
     Ok(Streams {
         theirs: [in_theirs, out_theirs, err_theirs],
-        stdin,
-        stdout,
-        stderr,
+        ours: Pipes {
+            stdin,
+            stdout,
+            stderr,
+        },
     })
 }
 
-/// Whose `open` of a pipe's ends, as `/dev/stdout`, must succeed.
+/// The users whose open(2) of a pipe's ends, as `/dev/stdout`, must succeed.
 #[derive(Clone, Copy)]
 pub(super) enum Ends {
-    /// The maker's, who is user 0 inside: a new pipe has mode 0600.
+    /// The maker, user 0 inside: a new pipe has mode 0600.
     Private,
-    /// Any user's.
+    /// Any user.
     Open,
 }
 
 impl Ends {
-    /// Those of a command's pipes. A name may be any user's, since the image
-    /// says whose, but a number says so itself.
+    /// Returns the users for a command's pipes. A number names the user; a name
+    /// may be any user's, because the image gives the number.
     pub(super) fn of_user(user: &CStr) -> Self {
         match user.to_bytes() {
             b"" | b"0" | b"0:0" => Self::Private,
@@ -62,13 +65,13 @@ impl Ends {
         }
     }
 
-    /// Makes a pipe: the end to read from, and the one to write to.
+    /// Makes a pipe: the end to read from, and the end to write to.
     pub(super) fn pipe(self) -> Result<(OwnedFd, OwnedFd)> {
         let wrong = |call| move |e| Error::os(Step::StartCommand, call, e);
         let ends = pipe2(OFlag::O_CLOEXEC).map_err(wrong("pipe"))?;
         if let Self::Open = self {
-            // One inode for both ends. It has no name but /proc/PID/fd/N, which
-            // opens only for who may trace process PID, proc_pid_fd(5).
+            // Both ends share an inode. Its only name is /proc/PID/fd/N, which
+            // opens for tracers of process PID alone, proc_pid_fd(5).
             let anybody = Mode::from_bits_truncate(0o666);
             fchmod(&ends.0, anybody).map_err(wrong("fchmod"))?;
         }
@@ -76,7 +79,7 @@ impl Ends {
     }
 }
 
-/// Theirs and ours.
+/// The command's end and the host's.
 type Pair = (Option<OwnedFd>, Option<OwnedFd>);
 
 fn input(stdin: Stdin, ends: Ends) -> Result<Pair> {
@@ -105,21 +108,20 @@ fn output(stdout: Stdout, number: i32, ends: Ends) -> Result<Pair> {
     }
 }
 
-/// What is sent of it: nothing of the host's `/dev/null`, which container root
-/// could give another mode or owner through its descriptor. The sandbox has its
-/// own.
+/// Returns a descriptor to send; `None` for the host's `/dev/null`, because
+/// container root could change the mode or owner through the descriptor. The
+/// sandbox has a `/dev/null` of its own.
 fn not_null(fd: OwnedFd) -> Result<Option<OwnedFd>> {
     let stat = fstat(&fd).map_err(|e| Error::os(Step::StartCommand, "fstat", e))?;
     let device = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR;
     Ok((!device || stat.st_rdev != wire::NULL).then_some(fd))
 }
 
-/// Bytes as a file at its beginning: no pipe that a thread would have to fill,
-/// no SIGPIPE in the host.
+/// Returns a file with these bytes, at its beginning. A pipe would need a
+/// thread to fill it, and could raise SIGPIPE in the host.
 fn memory(bytes: &[u8]) -> Result<OwnedFd> {
     let wrong = |e| Error::io(Step::StartCommand, "stdin", e);
-    let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
-    let file = nix::sys::memfd::memfd_create(c"stdin", flags)
+    let file = memfd_create(c"stdin", MFdFlags::MFD_CLOEXEC)
         .map_err(|e| Error::os(Step::StartCommand, "memfd_create", e))?;
     let _without = WithoutSignal::begin();
     let mut file = File::from(file);
@@ -133,24 +135,13 @@ fn copy(fd: &OwnedFd) -> Result<OwnedFd> {
         .map_err(|e| Error::io(Step::StartCommand, "dup", e))
 }
 
-/// The caller's own standard stream.
+/// Returns a copy of the caller's own standard stream.
 fn own(number: i32) -> Result<OwnedFd> {
-    let wrong = |e| {
-        Error::io(
+    duplicate(number).map_err(|e| {
+        Error::os(
             Step::StartCommand,
             format_args!("file descriptor {number}"),
             e,
         )
-    };
-    match number {
-        0 => std::io::stdin().as_fd().try_clone_to_owned().map_err(wrong),
-        1 => std::io::stdout()
-            .as_fd()
-            .try_clone_to_owned()
-            .map_err(wrong),
-        _ => std::io::stderr()
-            .as_fd()
-            .try_clone_to_owned()
-            .map_err(wrong),
-    }
+    })
 }

@@ -100,7 +100,7 @@ impl<'a> Survey<'a> {
 
     /// The ids that the sandbox has.
     pub(super) fn ids(&self) -> &'a Ids {
-        self.spawner.ids()
+        &self.spawner.ids
     }
 
     /// Returns the flags of an overlay whose only layer is a directory of the
