@@ -82,6 +82,19 @@ impl<T> Raised<T> for tare::Result<T> {
     }
 }
 
+/// Returns the result of work that calls into Python; an exception raised there
+/// takes precedence over the resulting error.
+pub(crate) fn outcome<T>(
+    py: Python<'_>,
+    result: tare::Result<T>,
+    raised: Option<PyErr>,
+) -> PyResult<T> {
+    match (result, raised) {
+        (Err(_), Some(raised)) => Err(raised),
+        (result, _) => result.raised(py),
+    }
+}
+
 /// Converts a value to JSON text, which the package reads.
 pub(crate) fn json(value: &impl Serialize) -> PyResult<String> {
     serde_json::to_string(value)

@@ -123,7 +123,6 @@ impl Files {
     }
 
     /// The content of a file of at most `limit` bytes.
-    #[pyo3(signature = (name, limit))]
     fn read<'py>(
         &self,
         py: Python<'py>,

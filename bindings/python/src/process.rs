@@ -136,7 +136,6 @@ impl Process {
     }
 
     /// Reads the output from copies of these descriptors.
-    #[pyo3(signature = (stdout, stderr))]
     fn capture(
         &self,
         py: Python<'_>,

@@ -44,15 +44,14 @@ impl Sandbox {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, py: Python<'_>, words: &Words) -> PyResult<(tare::Process, tare::Capture)> {
+    /// Asks for something while Python's other threads go on.
+    fn ask<T: Send>(
+        &self,
+        py: Python<'_>,
+        question: impl FnOnce(&tare::Sandbox) -> tare::Result<T> + Send,
+    ) -> PyResult<T> {
         let sandbox = self.open(py)?;
-        let command = words.command(py, &sandbox)?;
-        py.detach(|| {
-            let process = sandbox.spawn(command)?;
-            let capture = tare::Capture::of(&process)?;
-            Ok((process, capture))
-        })
-        .raised(py)
+        py.detach(|| question(&sandbox)).raised(py)
     }
 }
 
@@ -115,16 +114,18 @@ impl Sandbox {
 
     /// Starts a command whose output is captured by steps.
     fn start(&self, py: Python<'_>, words: Words) -> PyResult<(Process, Capture)> {
-        let (process, capture) = self.begin(py, &words)?;
-        Ok((Process::new(process), Capture::new(capture)))
+        let command = words.command(py, self.open(py)?.as_ref())?;
+        self.ask(py, |sandbox| {
+            let process = sandbox.spawn(command)?;
+            let capture = tare::Capture::of(&process)?;
+            Ok((Process::new(process), Capture::new(capture)))
+        })
     }
 
     /// Starts a command.
     fn spawn(&self, py: Python<'_>, words: Words) -> PyResult<Started> {
-        let sandbox = self.open(py)?;
-        let command = words.command(py, &sandbox)?;
-        let process = py.detach(|| sandbox.spawn(command)).raised(py)?;
-        started(py, process)
+        let command = words.command(py, self.open(py)?.as_ref())?;
+        started(py, self.ask(py, |sandbox| sandbox.spawn(command))?)
     }
 
     /// The commands that run.
@@ -135,14 +136,12 @@ impl Sandbox {
 
     /// Returns a running command by its number.
     fn process(&self, py: Python<'_>, id: u64) -> PyResult<Process> {
-        let sandbox = self.open(py)?;
-        Ok(Process::new(py.detach(|| sandbox.process(id)).raised(py)?))
+        Ok(Process::new(self.ask(py, |sandbox| sandbox.process(id))?))
     }
 
     /// Ends everything inside and starts again from the image.
     fn reset(&self, py: Python<'_>) -> PyResult<()> {
-        let sandbox = self.open(py)?;
-        py.detach(|| sandbox.reset()).raised(py)
+        self.ask(py, tare::Sandbox::reset)
     }
 
     /// Ends all processes inside and returns when nothing of the sandbox is
@@ -166,14 +165,12 @@ impl Sandbox {
 
     /// Stops everything inside.
     fn freeze(&self, py: Python<'_>) -> PyResult<()> {
-        let sandbox = self.open(py)?;
-        py.detach(|| sandbox.freeze()).raised(py)
+        self.ask(py, tare::Sandbox::freeze)
     }
 
     /// Lets everything inside go on.
     fn thaw(&self, py: Python<'_>) -> PyResult<()> {
-        let sandbox = self.open(py)?;
-        py.detach(|| sandbox.thaw()).raised(py)
+        self.ask(py, tare::Sandbox::thaw)
     }
 
     /// Returns the use of all processes inside, now and in total, as JSON.
@@ -183,16 +180,14 @@ impl Sandbox {
 
     /// Returns later events.
     fn events(&self, py: Python<'_>) -> PyResult<Events> {
-        let sandbox = self.open(py)?;
-        let events = py.detach(|| sandbox.events()).raised(py)?;
-        Ok(Events::new(events))
+        Ok(Events::new(self.ask(py, tare::Sandbox::events)?))
     }
 
     /// Changes limits, given as JSON.
     fn set_limits(&self, py: Python<'_>, limits: &str) -> PyResult<()> {
-        let sandbox = self.open(py)?;
-        py.detach(|| sandbox.set_limits(&tare::spec::Limits::from_json(limits)?))
-            .raised(py)
+        self.ask(py, |sandbox| {
+            sandbox.set_limits(&tare::spec::Limits::from_json(limits)?)
+        })
     }
 
     /// Lists the keys that were left out, each with why.
@@ -203,8 +198,7 @@ impl Sandbox {
 
     /// Returns the restrictions in force, as JSON.
     fn effective(&self, py: Python<'_>) -> PyResult<String> {
-        let sandbox = self.open(py)?;
-        json(&py.detach(|| sandbox.effective()).raised(py)?)
+        json(&self.ask(py, tare::Sandbox::effective)?)
     }
 
     /// A descriptor that is readable when the sandbox is gone; the caller's to

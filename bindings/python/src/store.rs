@@ -83,6 +83,23 @@ fn freed(collected: &Collected) -> Freed {
     (blobs, bytes, layers, in_use)
 }
 
+impl Store {
+    /// Brings something from a reference while Python's other threads go on,
+    /// and tells the progress.
+    fn bring<T: Send>(
+        &self,
+        py: Python<'_>,
+        reference: &str,
+        which: Which,
+        progress: Option<Py<PyAny>>,
+        work: impl FnOnce(&Reference, &ImportOptions, &mut Watch) -> tare::Result<T> + Send,
+    ) -> PyResult<T> {
+        let mut watch = Watch::new(progress);
+        let brought = py.detach(|| work(&reference.parse()?, &which.options()?, &mut watch));
+        watch.outcome(py, brought)
+    }
+}
+
 #[pymethods]
 impl Store {
     /// Opens the store in a directory.
@@ -98,7 +115,6 @@ impl Store {
     }
 
     /// Opens an image; an image outside of the store is imported first.
-    #[pyo3(signature = (reference, which, progress))]
     fn image(
         &self,
         py: Python<'_>,
@@ -106,18 +122,14 @@ impl Store {
         which: Which,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Image> {
-        let mut watch = Watch::new(progress);
-        let opened = py.detach(|| {
-            let (reference, options) = (reference.parse()?, which.options()?);
-            let images = self.inner.images();
-            images.image_with(&reference, &options, &mut watch)
-        });
-        let inner = watch.outcome(py, opened)?;
+        let images = self.inner.images();
+        let inner = self.bring(py, reference, which, progress, |from, how, watch| {
+            images.image_with(from, how, watch)
+        })?;
         Ok(Image { inner })
     }
 
     /// Brings an image from elsewhere into the store.
-    #[pyo3(signature = (reference, which, progress))]
     fn import_image(
         &self,
         py: Python<'_>,
@@ -125,18 +137,14 @@ impl Store {
         which: Which,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Image> {
-        let mut watch = Watch::new(progress);
-        let imported = py.detach(|| {
-            let (reference, options) = (reference.parse()?, which.options()?);
-            let images = self.inner.images();
-            images.import(&reference, &options, &mut watch)
-        });
-        let inner = watch.outcome(py, imported)?;
+        let images = self.inner.images();
+        let inner = self.bring(py, reference, which, progress, |from, how, watch| {
+            images.import(from, how, watch)
+        })?;
         Ok(Image { inner })
     }
 
     /// Brings every image of a source into the store, under its names there.
-    #[pyo3(signature = (reference, which, progress))]
     fn load(
         &self,
         py: Python<'_>,
@@ -144,12 +152,10 @@ impl Store {
         which: Which,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Vec<Image>> {
-        let mut watch = Watch::new(progress);
-        let loaded = py.detach(|| {
-            let (reference, options) = (reference.parse()?, which.options()?);
-            self.inner.images().load(&reference, &options, &mut watch)
-        });
-        let images = watch.outcome(py, loaded)?;
+        let images = self.inner.images();
+        let images = self.bring(py, reference, which, progress, |from, how, watch| {
+            images.load(from, how, watch)
+        })?;
         Ok(images.into_iter().map(|inner| Image { inner }).collect())
     }
 
@@ -199,7 +205,6 @@ impl Store {
     }
 
     /// Unpacks an image into a directory.
-    #[pyo3(signature = (reference, dir, which, progress))]
     fn unpack(
         &self,
         py: Python<'_>,
@@ -208,14 +213,10 @@ impl Store {
         which: Which,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Vec<String>> {
-        let mut watch = Watch::new(progress);
-        let unpacked = py.detach(|| {
-            let (reference, options) = (reference.parse()?, which.options()?);
-            self.inner
-                .unpack(&reference, &dir, &options, &mut watch)
-                .map(|config| config.notes)
-        });
-        watch.outcome(py, unpacked)
+        let config = self.bring(py, reference, which, progress, |from, how, watch| {
+            self.inner.unpack(from, &dir, how, watch)
+        })?;
+        Ok(config.notes)
     }
 }
 

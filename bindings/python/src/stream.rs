@@ -9,6 +9,8 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use crate::error::outcome;
+
 /// Bytes of a part at most: each costs a call of a Python method.
 pub(crate) const PART: usize = 256 << 10;
 
@@ -30,13 +32,9 @@ impl Stream {
         }
     }
 
-    /// Returns the result of the work; a raised exception takes precedence over
-    /// the resulting error.
+    /// Returns the result of the work, or the exception that ended the work.
     pub(crate) fn outcome<T>(self, py: Python<'_>, result: tare::Result<T>) -> PyResult<T> {
-        match (result, self.raised) {
-            (Err(_), Some(raised)) => Err(raised),
-            (result, _) => result.map_err(|error| crate::error::raised(py, &error)),
-        }
+        outcome(py, result, self.raised)
     }
 
     /// Calls into Python and keeps a raised exception.

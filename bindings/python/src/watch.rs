@@ -4,6 +4,8 @@
 use pyo3::prelude::*;
 use tare::image::{Digest, Progress};
 
+use crate::error::outcome;
+
 /// Reports progress to a callable, and stops the work when the callable, or a
 /// signal's handler, raises.
 #[derive(Debug, Default)]
@@ -20,13 +22,9 @@ impl Watch {
         }
     }
 
-    /// Returns the result of the work; a raised exception takes precedence over
-    /// the resulting error.
+    /// Returns the result of the work, or the exception that ended the work.
     pub(crate) fn outcome<T>(self, py: Python<'_>, result: tare::Result<T>) -> PyResult<T> {
-        match (result, self.raised) {
-            (Err(_), Some(raised)) => Err(raised),
-            (result, _) => result.map_err(|error| crate::error::raised(py, &error)),
-        }
+        outcome(py, result, self.raised)
     }
 }
 
