@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Writes python/tare/spec.py, the types of the spec's keywords, from the schema; `--check` compares alone.
+"""Writes python/tare/spec.py, the types of the spec's keywords, from the
+schema; `--check` compares alone.
 
-The schema is made from the types of Rust, so a key has one definition for every face. Type checkers are tried with
-tests/types/spec_keywords.py, which has each keyword and is written as well.
+The schema is made from the types of Rust, so a key has one definition for every
+face. Type checkers are tried with tests/types/spec_keywords.py, which has each
+keyword and is written as well.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ ABOUT = {
     "Maps": "The maps of user and group ids, user_namespaces(7).",
 }
 HEAD = '''# SPDX-License-Identifier: MIT OR Apache-2.0
-"""The keywords of `Sandbox` and `Pool`, for type checkers. Written by spec_types.py from the schema."""
+"""The keywords of `Sandbox` and `Pool`, for type checkers. Written by
+spec_types.py from the schema."""
 
 from __future__ import annotations
 
@@ -88,7 +91,7 @@ class Types:
         self.classes: dict[str, str] = {}
 
     def of(self, part: Schema, name: str) -> str:
-        """The type of a value; a table without a name of its own is called `name`."""
+        """The type of a value; a table without an own name is called `name`."""
         if "$ref" in part:
             own = part["$ref"].rsplit("/", 1)[1]
             return self.of(self.defs[own], own)
@@ -140,8 +143,8 @@ class Types:
         return name
 
     def table(self, name: str, bases: str, about: str, keys: Schema, total: bool, top: bool = False) -> str:
-        """One class; keywords, at the `top`, may each be None, which means the default."""
-        lines = [f"class {name}({bases}{'' if total else ', total=False'}):", *_doc(about), ""]
+        """One class; keywords, at the `top`, may each be None, the default."""
+        lines = [f"class {name}({bases}{'' if total else ', total=False'}):", *_doc(about, 73), ""]
         for key, part in keys.items():
             wider = {**PATHS, **WIDER} if top else PATHS
             kind = wider.get(key) or self.of(part, key.title().replace("_", ""))
@@ -170,10 +173,10 @@ def _quoted(word: str) -> str:
     return json.dumps(word)
 
 
-def _doc(text: str) -> list[str]:
+def _doc(text: str, width: int = 96) -> list[str]:
     # Rust's examples say nothing here.
     text = " ".join(re.sub(r"```.*", "", text, flags=re.DOTALL).split()).replace("\\", "\\\\")
-    lines = textwrap.wrap(text, 96)
+    lines = textwrap.wrap(text, width)
     first, *rest = lines
     if not rest:
         return [f'    """{first}"""' if not first.endswith('"') else f'    """{first} """']

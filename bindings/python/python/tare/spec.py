@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The keywords of `Sandbox` and `Pool`, for type checkers. Written by spec_types.py from the schema."""
+"""The keywords of `Sandbox` and `Pool`, for type checkers. Written by
+spec_types.py from the schema."""
 
 from __future__ import annotations
 
@@ -52,8 +53,8 @@ class JoinNetwork(TypedDict):
 
 
 class Limits(TypedDict, total=False):
-    """Ceilings for a sandbox, all of its commands together. A limit that this machine cannot enforce
-    is an error unless `best_effort` names it.
+    """Ceilings for a sandbox, all of its commands together. A limit that this
+    machine cannot enforce is an error unless `best_effort` names it.
     """
 
     memory: int | str | None
@@ -263,8 +264,8 @@ class CommonOptions(TypedDict, total=False):
 
 
 class SandboxOptions(CommonOptions, total=False):
-    """The keywords of `Sandbox` and `Pool`: the keys of the spec, those of its `limits` and `security`
-    too. None means the default.
+    """The keywords of `Sandbox` and `Pool`: the keys of the spec, those of its
+    `limits` and `security` too. None means the default.
     """
 
     env: Mapping[str, str] | Mapping[bytes, bytes] | None
