@@ -31,19 +31,18 @@ from ._errors import (
 )
 from ._events import Event, Events
 from ._files import Copied, DirEntry
-from ._keywords import SUBPROCESS
 from ._pool import Pool
 from ._process import Popen, RunningCommand
-from ._sandbox import Progress, Sandbox, unknown
-from ._store import AnyStore, Collected, Image, Recovered, Store, Tree
-from ._types import KEYS, ONE_RUN, OneRunOptions, PopenOptions, RunOptions
+from ._sandbox import Sandbox, command_keys
+from ._store import AnyStore, Collected, Image, Progress, Recovered, Store, Tree
+from ._types import OneRunOptions, PopenOptions, RunOptions
 from .spec import SandboxOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Literal, Unpack
 
     from . import aio as aio
-    from ._types import Report
+    from ._types import AnyOneRunOptions, BytesOneRunCall, OneRunCall, Report
 
 __all__ = [
     "DEVNULL",
@@ -87,45 +86,19 @@ FEATURES: list[str] = _tare.FEATURES
 
 @overload
 def run(
-    image: str | Image,
-    args: Args | None = ...,
-    *,
-    store: AnyStore | None = ...,
-    progress: Progress | None = ...,
-    text: Literal[True],
-    **keys: Unpack[OneRunOptions],
+    image: str | Image, args: Args | None = ..., *, text: Literal[True], **keys: Unpack[OneRunCall]
 ) -> CompletedProcess[str]: ...
 @overload
 def run(
-    image: str | Image,
-    args: Args | None = ...,
-    *,
-    store: AnyStore | None = ...,
-    progress: Progress | None = ...,
-    encoding: str,
-    **keys: Unpack[OneRunOptions],
+    image: str | Image, args: Args | None = ..., *, encoding: str, **keys: Unpack[OneRunCall]
 ) -> CompletedProcess[str]: ...
 @overload
 def run(
-    image: str | Image,
-    args: Args | None = ...,
-    *,
-    store: AnyStore | None = ...,
-    progress: Progress | None = ...,
-    errors: str,
-    **keys: Unpack[OneRunOptions],
+    image: str | Image, args: Args | None = ..., *, errors: str, **keys: Unpack[OneRunCall]
 ) -> CompletedProcess[str]: ...
 @overload
 def run(
-    image: str | Image,
-    args: Args | None = ...,
-    *,
-    store: AnyStore | None = ...,
-    progress: Progress | None = ...,
-    text: Literal[False] | None = ...,
-    encoding: None = ...,
-    errors: None = ...,
-    **keys: Unpack[OneRunOptions],
+    image: str | Image, args: Args | None = ..., **keys: Unpack[BytesOneRunCall]
 ) -> CompletedProcess[bytes]: ...
 @overload
 def run(
@@ -134,10 +107,7 @@ def run(
     *,
     store: AnyStore | None = ...,
     progress: Progress | None = ...,
-    text: bool | None = ...,
-    encoding: str | None = ...,
-    errors: str | None = ...,
-    **keys: Unpack[OneRunOptions],
+    **keys: Unpack[AnyOneRunOptions],
 ) -> CompletedProcess[Any]: ...
 def run(
     image: str | Image,
@@ -153,9 +123,7 @@ def run(
     The keywords are those of `Sandbox.run` and of `Sandbox`. `env` and `user`
     are the command's; `rlimits`, `cap_add` and `cap_drop` the sandbox's.
     """
-    how = {name: keys.pop(name) for name in (ONE_RUN | SUBPROCESS) & keys.keys()}
-    if not keys.keys() <= KEYS:
-        raise unknown("tare.run", keys, ONE_RUN)
+    how = command_keys("tare.run", keys)
     with Sandbox(image, store=store, progress=progress, **keys) as sandbox:
         done: CompletedProcess[Any] = sandbox.run(args, **how)
         return done

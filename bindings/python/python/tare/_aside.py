@@ -8,7 +8,7 @@ import asyncio
 import concurrent.futures
 from typing import Any, Callable, Protocol, TypeVar
 
-from ._sandbox import Progress
+from ._store import Progress
 
 # The period of a thread's looks whether its loop has gone.
 _LOOK = 0.2

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from signal import SIGKILL, SIGTERM
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _log
@@ -203,12 +202,7 @@ class Process:
     async def __aenter__(self) -> Process:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: object, value: BaseException | None, traceback: object) -> None:
         with _log.ending("end", self, value):
             if value is not None:
                 self.kill()

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from types import TracebackType
 from typing import TYPE_CHECKING, Callable
 
 from . import _log, _tare
-from ._sandbox import Progress, Sandbox, shown, spec_of
+from ._sandbox import Sandbox, shown, spec_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._store import AnyStore, Image
+    from ._store import AnyStore, Image, Progress
     from .spec import SandboxOptions
 
 
@@ -79,12 +78,7 @@ class Pool:
     def __enter__(self) -> Pool:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: object, value: BaseException | None, traceback: object) -> None:
         # A forked copy of this process has no part in the pool.
         if os.getpid() != self._owner:
             return

@@ -10,7 +10,6 @@ import select
 import signal
 import time
 from collections.abc import Iterator
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, AnyStr, Generic, NamedTuple
 
 from . import _log
@@ -361,12 +360,7 @@ class Popen(Generic[AnyStr]):
     def __enter__(self) -> Popen[AnyStr]:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: object, value: BaseException | None, traceback: object) -> None:
         if value is None:
             self._close()
             return

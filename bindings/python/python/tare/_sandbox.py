@@ -7,7 +7,6 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Protocol, cast, overload
 
 from . import _log, _tare
@@ -15,9 +14,10 @@ from ._call import BYTES, Args, Call, CompletedProcess, Text
 from ._errors import Error, InvalidError
 from ._events import Events
 from ._files import Files
+from ._keywords import SUBPROCESS
 from ._process import Popen, RunningCommand
-from ._store import AnyStore, Image, opened
-from ._types import KEYS
+from ._store import AnyStore, Image, Progress, opened
+from ._types import KEYS, ONE_RUN
 from .spec import Limits
 
 if TYPE_CHECKING:
@@ -27,11 +27,15 @@ if TYPE_CHECKING:
 
     from ._call import Told
     from ._tare import _Ended as Ended
-    from ._types import Effective, PopenOptions, RunOptions, SandboxUsage
+    from ._types import (
+        BytesPopenOptions,
+        BytesRunOptions,
+        Effective,
+        PopenOptions,
+        RunOptions,
+        SandboxUsage,
+    )
     from .spec import SandboxOptions, StrPath
-
-Progress = Callable[[int, int, str, int, int], object]
-"""Told how far an import is: layer, of how many, its digest, bytes done, of how many."""
 
 
 class Watcher(Protocol):
@@ -127,15 +131,7 @@ class Sandbox(Files):
         self, args: Args | None = ..., *, errors: str, **options: Unpack[RunOptions]
     ) -> CompletedProcess[str]: ...
     @overload
-    def run(
-        self,
-        args: Args | None = ...,
-        *,
-        text: Literal[False] | None = ...,
-        encoding: None = ...,
-        errors: None = ...,
-        **options: Unpack[RunOptions],
-    ) -> CompletedProcess[bytes]: ...
+    def run(self, args: Args | None = ..., **options: Unpack[BytesRunOptions]) -> CompletedProcess[bytes]: ...
     @overload
     def run(
         self,
@@ -201,15 +197,7 @@ class Sandbox(Files):
         self, args: Args | None = ..., *, errors: str, **options: Unpack[PopenOptions]
     ) -> Popen[str]: ...
     @overload
-    def popen(
-        self,
-        args: Args | None = ...,
-        *,
-        text: Literal[False] | None = ...,
-        encoding: None = ...,
-        errors: None = ...,
-        **options: Unpack[PopenOptions],
-    ) -> Popen[bytes]: ...
+    def popen(self, args: Args | None = ..., **options: Unpack[BytesPopenOptions]) -> Popen[bytes]: ...
     @overload
     def popen(
         self,
@@ -343,12 +331,7 @@ class Sandbox(Files):
     def __enter__(self) -> Sandbox:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: object, value: BaseException | None, traceback: object) -> None:
         # A forked copy of this process has no part in the sandbox.
         if os.getpid() != self._owner:
             return
@@ -395,6 +378,15 @@ def unknown(call: str, keys: Mapping[str, Any], of_command: Set[str] = frozenset
     from . import _keywords
 
     return _keywords.unknown_key(call, min(keys.keys() - KEYS - of_command), of_command)
+
+
+def command_keys(call: str, keys: dict[str, Any]) -> dict[str, Any]:
+    """Takes the command's keywords from those of a `run` with a sandbox of its
+    own; refuses a keyword of neither."""
+    how = {name: keys.pop(name) for name in (ONE_RUN | SUBPROCESS) & keys.keys()}
+    if not keys.keys() <= KEYS:
+        raise unknown(call, keys, ONE_RUN)
+    return how
 
 
 def _environment(env: object) -> dict[str, str]:

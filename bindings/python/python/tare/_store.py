@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from types import TracebackType
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Union, cast
 
 from . import _tare
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._types import ImageConfig, Layer, StoredImage, StoreReport
 
 Progress = Callable[[int, int, str, int, int], object]
+"""Told how far an import is: layer, of how many, its digest, bytes done, of how many."""
 
 
 class Collected(NamedTuple):
@@ -48,64 +49,62 @@ class Image:
         self.store = store
         """Where it is."""
         self._core = core
-        self._said: dict[str, Any] | None = None
 
-    def _describe(self) -> dict[str, Any]:
-        if self._said is None:
-            self._said = json.loads(self._core.describe())
-        return self._said
+    @cached_property
+    def _said(self) -> Any:
+        return json.loads(self._core.describe())
 
     @property
     def reference(self) -> str:
         """The reference that opened the image."""
-        return cast(str, self._describe()["reference"])
+        return cast(str, self._said["reference"])
 
     @property
     def digest(self) -> str | None:
         """The digest of the manifest; None for a directory and the host."""
-        return cast(Optional[str], self._describe()["digest"])
+        return cast(Optional[str], self._said["digest"])
 
     @property
     def created(self) -> str | None:
         """The creation time, RFC 3339, from the image's configuration."""
-        return cast(Optional[str], self._describe()["created"])
+        return cast(Optional[str], self._said["created"])
 
     @property
     def size(self) -> int:
         """Bytes of the layers, as kept; 0 for a directory and the host."""
-        return cast(int, self._describe()["size"])
+        return cast(int, self._said["size"])
 
     @property
     def architecture(self) -> str:
         """In Go's words, for example `amd64`; empty if the image does not
         say."""
-        return cast(str, self._describe()["architecture"])
+        return cast(str, self._said["architecture"])
 
     @property
     def os(self) -> str:
         """`linux`, or empty if the image does not say."""
-        return cast(str, self._describe()["os"])
+        return cast(str, self._said["os"])
 
     @property
     def config(self) -> ImageConfig:
         """The image's configuration for running."""
-        return cast("ImageConfig", self._describe()["config"])
+        return cast("ImageConfig", self._said["config"])
 
     @property
     def notes(self) -> list[str]:
         """Dropped or changed words and files of the image, and why; a sentence
         each."""
-        return cast("list[str]", self._describe()["notes"])
+        return cast("list[str]", self._said["notes"])
 
     @property
     def layers(self) -> list[Layer]:
         """The layers, bottom first; none for a directory and the host."""
-        return cast("list[Layer]", self._describe()["layers"])
+        return cast("list[Layer]", self._said["layers"])
 
     @property
     def root(self) -> str | list[str]:
         """The directory, or that of each layer, bottom first."""
-        return cast("str | list[str]", self._describe()["root"])
+        return cast("str | list[str]", self._said["root"])
 
     def __repr__(self) -> str:
         return f"<tare.Image {self.reference} {self.digest or ''}>"
@@ -332,12 +331,7 @@ class Tree:
     def __enter__(self) -> Tree:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.unmount()
 
     def __repr__(self) -> str:

@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ._call import Environment, Stream, StrOrBytesPath
 from .spec import CommonOptions, SandboxOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Literal
+
+    from ._store import AnyStore, Progress
 
 
 class _CommonCommandOptions(TypedDict, total=False):
@@ -57,7 +62,23 @@ class PopenOptions(CommandOptions, total=False):
     bufsize: int
 
 
-_TEXT = frozenset({"text", "encoding", "errors"})
+class _AsBytes(TypedDict, total=False):
+    """Words that leave output as bytes."""
+
+    text: Literal[False] | None
+    encoding: None
+    errors: None
+
+
+class BytesRunOptions(RunOptions, _AsBytes, total=False):
+    """The keyword arguments of a `run` that returns bytes."""
+
+
+class BytesPopenOptions(PopenOptions, _AsBytes, total=False):
+    """The keyword arguments of a `popen` with streams of bytes."""
+
+
+_TEXT = frozenset(_AsBytes.__annotations__)
 RUN = RunOptions.__annotations__.keys() | _TEXT
 """All keyword arguments of `run`."""
 ONE_RUN = RUN - _InPlaceOfTheSandboxs.__annotations__.keys()
@@ -71,7 +92,27 @@ KEYS = SandboxOptions.__annotations__.keys() | CommonOptions.__annotations__.key
 
 
 class OneRunOptions(_CommonCommandOptions, _OnlyRunOptions, CommonOptions, total=False):
-    """The keyword arguments of `tare.run`."""
+    """The keyword arguments of `tare.run` that are the command's and the
+    sandbox's."""
+
+
+class OneRunCall(OneRunOptions, total=False):
+    """All keyword arguments of `tare.run`."""
+
+    store: AnyStore | None
+    progress: Progress | None
+
+
+class BytesOneRunCall(OneRunCall, _AsBytes, total=False):
+    """The keyword arguments of a `tare.run` that returns bytes."""
+
+
+class AnyOneRunOptions(OneRunOptions, total=False):
+    """The keyword arguments of a `tare.run` that returns bytes or text."""
+
+    text: bool | None
+    encoding: str | None
+    errors: str | None
 
 
 class LeftOut(TypedDict):

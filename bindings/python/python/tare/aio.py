@@ -24,7 +24,6 @@ import asyncio
 import os
 from collections.abc import Generator
 from subprocess import DEVNULL, PIPE, STDOUT
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from . import _events, _log, _pool, _sandbox
@@ -32,16 +31,24 @@ from ._aside import aside, running_loop
 from ._async_process import Process
 from ._call import BYTES, Args, Call, CompletedProcess, Text
 from ._files import Files
-from ._keywords import SUBPROCESS
 from ._pipes import ReadPipe, captured, readable, writer
 from ._process import RunningCommand
-from ._types import KEYS, ONE_RUN
+from ._types import KEYS
 
 if TYPE_CHECKING:
     from typing_extensions import Literal, Unpack
 
-    from ._store import AnyStore, Image
-    from ._types import CommandOptions, Effective, OneRunOptions, RunOptions, SandboxUsage
+    from ._store import AnyStore, Image, Progress
+    from ._types import (
+        AnyOneRunOptions,
+        BytesOneRunCall,
+        BytesRunOptions,
+        CommandOptions,
+        Effective,
+        OneRunCall,
+        RunOptions,
+        SandboxUsage,
+    )
     from .spec import Limits, SandboxOptions
 
 # As in asyncio's own streams.
@@ -63,7 +70,7 @@ class Sandbox(Files):
         image: str | Image = "host",
         *,
         store: AnyStore | None = None,
-        progress: _sandbox.Progress | None = None,
+        progress: Progress | None = None,
         **keys: Unpack[SandboxOptions],
     ) -> None:
         if not keys.keys() <= KEYS:
@@ -125,13 +132,7 @@ class Sandbox(Files):
     ) -> CompletedProcess[str]: ...
     @overload
     async def run(
-        self,
-        args: Args | None = ...,
-        *,
-        text: Literal[False] | None = ...,
-        encoding: None = ...,
-        errors: None = ...,
-        **options: Unpack[RunOptions],
+        self, args: Args | None = ..., **options: Unpack[BytesRunOptions]
     ) -> CompletedProcess[bytes]: ...
     @overload
     async def run(
@@ -251,12 +252,7 @@ class Sandbox(Files):
     async def __aenter__(self) -> Sandbox:
         return await self._opened()
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: object, value: BaseException | None, traceback: object) -> None:
         # A forked copy of this process has no part in the sandbox.
         if os.getpid() != self._open._owner:
             return
@@ -330,7 +326,7 @@ class Pool:
         min: int = 2,
         max: int = 16,
         store: AnyStore | None = None,
-        progress: _sandbox.Progress | None = None,
+        progress: Progress | None = None,
         **keys: Unpack[SandboxOptions],
     ) -> None:
         if not keys.keys() <= KEYS:
@@ -374,12 +370,7 @@ class Pool:
     async def __aenter__(self) -> Pool:
         return await self._opened()
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: object, value: BaseException | None, traceback: object) -> None:
         # A forked copy of this process has no part in the pool.
         if os.getpid() != self._open._owner:
             return
@@ -395,45 +386,19 @@ class Pool:
 
 @overload
 async def run(
-    image: str | Image,
-    args: Args | None = ...,
-    *,
-    store: AnyStore | None = ...,
-    progress: _sandbox.Progress | None = ...,
-    text: Literal[True],
-    **keys: Unpack[OneRunOptions],
+    image: str | Image, args: Args | None = ..., *, text: Literal[True], **keys: Unpack[OneRunCall]
 ) -> CompletedProcess[str]: ...
 @overload
 async def run(
-    image: str | Image,
-    args: Args | None = ...,
-    *,
-    store: AnyStore | None = ...,
-    progress: _sandbox.Progress | None = ...,
-    encoding: str,
-    **keys: Unpack[OneRunOptions],
+    image: str | Image, args: Args | None = ..., *, encoding: str, **keys: Unpack[OneRunCall]
 ) -> CompletedProcess[str]: ...
 @overload
 async def run(
-    image: str | Image,
-    args: Args | None = ...,
-    *,
-    store: AnyStore | None = ...,
-    progress: _sandbox.Progress | None = ...,
-    errors: str,
-    **keys: Unpack[OneRunOptions],
+    image: str | Image, args: Args | None = ..., *, errors: str, **keys: Unpack[OneRunCall]
 ) -> CompletedProcess[str]: ...
 @overload
 async def run(
-    image: str | Image,
-    args: Args | None = ...,
-    *,
-    store: AnyStore | None = ...,
-    progress: _sandbox.Progress | None = ...,
-    text: Literal[False] | None = ...,
-    encoding: None = ...,
-    errors: None = ...,
-    **keys: Unpack[OneRunOptions],
+    image: str | Image, args: Args | None = ..., **keys: Unpack[BytesOneRunCall]
 ) -> CompletedProcess[bytes]: ...
 @overload
 async def run(
@@ -441,18 +406,15 @@ async def run(
     args: Args | None = ...,
     *,
     store: AnyStore | None = ...,
-    progress: _sandbox.Progress | None = ...,
-    text: bool | None = ...,
-    encoding: str | None = ...,
-    errors: str | None = ...,
-    **keys: Unpack[OneRunOptions],
+    progress: Progress | None = ...,
+    **keys: Unpack[AnyOneRunOptions],
 ) -> CompletedProcess[Any]: ...
 async def run(
     image: str | Image,
     args: Args | None = None,
     *,
     store: AnyStore | None = None,
-    progress: _sandbox.Progress | None = None,
+    progress: Progress | None = None,
     **keys: Any,
 ) -> CompletedProcess[Any]:
     """Runs one command in a new sandbox and closes the sandbox.
@@ -460,9 +422,7 @@ async def run(
     The keywords are those of `Sandbox.run` and of `Sandbox`. `env` and `user`
     are the command's; `rlimits`, `cap_add` and `cap_drop` the sandbox's.
     """
-    how = {name: keys.pop(name) for name in (ONE_RUN | SUBPROCESS) & keys.keys()}
-    if not keys.keys() <= KEYS:
-        raise _sandbox.unknown("tare.aio.run", keys, ONE_RUN)
+    how = _sandbox.command_keys("tare.aio.run", keys)
     async with Sandbox(image, store=store, progress=progress, **keys) as sandbox:
         done: CompletedProcess[Any] = await sandbox.run(args, **how)
         return done
