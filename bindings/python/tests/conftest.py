@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,11 @@ pytest_plugins = ["pytester"]
 
 # A shell's background job ignores SIGINT, and so would every child process.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program in an interpreter of its own."""
+    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,15 @@ import gc
 import logging
 import os
 import select
-import subprocess
 import sys
-import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 
 import pytest
 import tare
 import tare.aio
+from conftest import python
 from tare._store import default_store
 
 
@@ -88,18 +88,13 @@ def test_popen_whose_end_was_seen_can_still_be_read(box: tare.Sandbox) -> None:
 
 
 def test_popen_is_waited_for_by_many_threads(box: tare.Sandbox) -> None:
-    seen: list[Any] = []
-    for _ in range(20):
-        process = box.popen(["cat"], stdin=tare.PIPE)
-        waits = [lambda process=process: seen.append(process.wait(20))] * 4
-        threads = [threading.Thread(target=wait) for wait in waits]
-        for thread in threads:
-            thread.start()
-        assert process.stdin is not None
-        process.stdin.close()
-        for thread in threads:
-            thread.join(20)
-    assert seen == [0] * 80
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(20):
+            process = box.popen(["cat"], stdin=tare.PIPE)
+            waits = [threads.submit(process.wait, 20) for _ in range(4)]
+            assert process.stdin is not None
+            process.stdin.close()
+            assert [wait.result() for wait in waits] == [0] * 4
 
 
 def test_popen_is_selected_until_its_end(box: tare.Sandbox) -> None:
@@ -221,8 +216,7 @@ def test_logger_tells_of_sandboxes_and_commands(store: tare.Store, caplog: pytes
 
 def test_logging_is_not_loaded_for_the_library_alone() -> None:
     code = "import sys, tare; print('logging' in sys.modules, 'asyncio' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert said.stdout == "False False\n"
+    assert python(code).stdout == "False False\n"
 
 
 def test_key_that_is_left_out_is_told_without_logging(store: tare.Store) -> None:
@@ -232,7 +226,7 @@ def test_key_that_is_left_out_is_told_without_logging(store: tare.Store) -> None
         with tare.Sandbox("busybox", storage="copy", disk="1m", best_effort=["limits.disk"]) as box:
             print(box.effective()["left_out"][0]["key"])
     """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    said = python(code)
     assert said.stdout == "limits.disk\n", said
     assert said.stderr.startswith("<Sandbox 'busybox' open>: left out limits.disk: "), said
 
@@ -269,6 +263,5 @@ FULL = """if True:
 
 @pytest.mark.parametrize("kind", ["sync", "aio"])
 def test_close_at_the_limit_of_descriptors_ends_the_sandbox(store: tare.Store, kind: str) -> None:
-    words = [sys.executable, "-c", FULL, kind]
-    said = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    said = python(FULL, kind)
     assert said.stdout.splitlines()[-1:] == ["-9 killed"], said

@@ -5,12 +5,11 @@ patching."""
 from __future__ import annotations
 
 import select
-import subprocess
-import sys
 
 import pytest
 import tare
 import tare.aio
+from conftest import python
 
 ANYIO = """if True:
     import anyio, tare.aio
@@ -84,7 +83,7 @@ GEVENT = """if True:
 )
 def test_other_loops_have_what_the_docs_say(store: tare.Store, name: str, code: str) -> None:
     pytest.importorskip(name)
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    said = python(code)
     assert (said.stdout, said.returncode) == ("done\n", 0), said.stderr
 
 
