@@ -217,8 +217,15 @@ def test_environment_that_is_not_text_is_a_commands(box: tare.Sandbox) -> None:
 
 def test_sandbox_that_is_closed_has_another_opened(store: tare.Store) -> None:
     box = opened()
+    process = box.popen(["sleep", "60"])
     box.close()
-    assert cure_of(box.run, ["true"]) == "open another"
+    box.close()
+    assert (process.wait(20), process.reason) == (-9, "killed")
+    process.kill()
+    for use in (box.run, lambda _: box.read_file("/etc/passwd")):
+        with pytest.raises(tare.Error, match="it was closed"):
+            use(["true"])
+        assert cure_of(use, ["true"]) == "open another"
     assert ran("true") == ""
 
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import gzip
 import io
 import os
 import stat
 import tarfile
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable
 
@@ -116,6 +115,8 @@ def test_files_remove_rename_link(box: tare.Sandbox) -> None:
         (lambda box: box.mkdir("/bin"), FileExistsError, "/bin"),
         (lambda box: box.write_file("/no/such", b""), FileNotFoundError, "/no/such"),
         (lambda box: box.open_file("/no/such"), FileNotFoundError, "/no/such"),
+        # The subject says more than the name.
+        (lambda box: box.run(["mkfifo", "/pipe"]) and box.read_file("/pipe"), OSError, "/pipe"),
         (lambda box: box.put("/no/such/thing", "/x"), FileNotFoundError, "/no/such/thing"),
     ],
 )
@@ -129,52 +130,6 @@ def test_files_relative_path_is_refused(shared: tare.Sandbox) -> None:
     with pytest.raises(tare.Error, match="not absolute") as raised:
         shared.read_file("etc/passwd")
     assert raised.value.kind == "invalid"
-
-
-def test_files_links_lead_nowhere_outside(store: tare.Store, tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("of the host")
-    up = "../" * 40
-    with tare.Sandbox("busybox") as box:
-        for target in (str(secret), f"{up}{secret}", f"/proc/1/root{secret}", f"/proc/self/root{secret}"):
-            box.symlink(target, "/link")
-            with pytest.raises((OSError, tare.Error)):
-                box.read_file("/link")
-            with pytest.raises((OSError, tare.Error)):
-                box.write_file("/link", b"changed")
-            box.remove("/link")
-        box.symlink(f"{up}{tmp_path}", "/dir")
-        with pytest.raises(OSError):
-            box.write_file("/dir/new", b"")
-        for name in ("/proc/1/mem", "/dev/zero", "/dev/null", "/proc/sys/kernel/core_pattern"):
-            with pytest.raises((OSError, tare.Error)):
-                box.write_file(name, b"x")
-        box.run(["mkfifo", "/pipe"], check=True)
-        with pytest.raises(OSError, match='"/pipe", which is a device, a pipe or a socket') as raised:
-            box.read_file("/pipe")
-        assert raised.value.filename == "/pipe"
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            link = tarfile.TarInfo("out")
-            link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
-            tar.addfile(link)
-            tar.addfile(tarfile.TarInfo("out/new"))
-        with pytest.raises((OSError, tare.Error)):
-            box.put_tar("/tmp", archive.getvalue())
-    assert secret.read_text() == "of the host" and os.listdir(tmp_path) == ["secret"]
-
-
-def test_files_need_no_shell(images: Path, store: tare.Store, tmp_path: Path) -> None:
-    (tmp_path / "root").mkdir()
-    with tare.Sandbox(f"dir:{tmp_path}/root") as box:
-        with pytest.raises(FileNotFoundError):
-            box.run(["sh"])
-        box.mkdir("/w")
-        box.write_file("/w/f", b"x")
-        box.put(tmp_path, "/w/put")
-        box.get("/w", tmp_path / "got")
-        assert (tmp_path / "got/f").read_bytes() == b"x" and box.list_dir("/w/put")[0].name == "root"
-    assert os.listdir(tmp_path / "root") == []
 
 
 def test_files_trees_go_in_and_out(box: tare.Sandbox, tmp_path: Path) -> None:
@@ -241,32 +196,13 @@ def test_files_archive_that_raises_is_told(box: tare.Sandbox) -> None:
 
 
 def test_files_may_be_used_from_many_threads(box: tare.Sandbox) -> None:
-    wrong: list[BaseException] = []
-
     def work(number: int) -> None:
-        try:
-            for turn in range(30):
-                box.write_file(f"/{number}", b"x" * turn)
-                assert box.read_file(f"/{number}") == b"x" * turn
-        except BaseException as error:
-            wrong.append(error)
+        for turn in range(30):
+            box.write_file(f"/{number}", b"x" * turn)
+            assert box.read_file(f"/{number}") == b"x" * turn
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-
-
-def test_files_end_with_the_sandbox(store: tare.Store) -> None:
-    box = tare.Sandbox("busybox")
-    box.write_file("/kept", b"")
-    box.reset()
-    assert not box.exists("/kept")
-    box.close()
-    with pytest.raises(tare.Error, match="closed"):
-        box.read_file("/etc/passwd")
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(8)))
 
 
 def one_id(box: tare.Sandbox) -> bool:
@@ -350,13 +286,3 @@ def test_owner_may_be_a_name(box: tare.Sandbox) -> None:
             pass
         box.chown("/tmp/new", *(name if isinstance(name, tuple) else (name,)))
         assert owner(f"/tmp/{n}") == owner(f"/tmp/opened{n}") == owner("/tmp/new") == ids
-
-
-def test_user_in_an_event_loop(store: tare.Store) -> None:
-    async def main() -> None:
-        async with tare.aio.Sandbox("busybox") as box:
-            box.write_file("/tmp/roots", "x", mode=0o600)
-            with pytest.raises(OSError):
-                box.read_file("/tmp/roots", user="nobody")
-
-    asyncio.run(main())

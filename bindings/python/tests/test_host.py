@@ -8,8 +8,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import subprocess
-import sys
 import sysconfig
 import threading
 import time
@@ -18,6 +16,7 @@ from typing import Any
 
 import pytest
 import tare
+from conftest import python
 from tare._store import default_store
 
 # In a user namespace, uid 0 is an ordinary user. An ordinary user has no cgroup
@@ -174,52 +173,6 @@ def test_free_threading_is_declared() -> None:
     # An interpreter without the GIL enables the GIL for a module that does not
     # declare its independence.
     code = "import sys, tare; print(getattr(sys, '_is_gil_enabled', lambda: True)())"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    said = python(code)
     free = sysconfig.get_config_var("Py_GIL_DISABLED")
     assert (said.stdout, said.stderr) == ("False\n" if free else "True\n", "")
-
-
-@pytest.mark.parametrize("ignored", [signal.SIG_IGN, signal.SIG_DFL])
-def test_host_may_ignore_its_children(store: tare.Store, ignored: signal.Handlers) -> None:
-    code = f"""if True:
-        import os, signal, tare
-        signal.signal(signal.SIGCHLD, signal.{ignored.name})
-        with tare.Sandbox("busybox") as sb:
-            assert sb.run(["sh", "-c", "exit 3"]).returncode == 3
-            try:
-                os.waitpid(-1, 0)
-            except ChildProcessError:
-                print("no child")
-        """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (said.stdout, said.stderr) == ("no child\n", "")
-
-
-def test_sigkill_leaves_nothing(store: tare.Store) -> None:
-    code = """if True:
-        import sys, time, tare
-        pids = int(sys.argv[1]) if sys.argv[1:] else None
-        sb = tare.Sandbox("busybox", write="disk", pids=pids)
-        process = sb.popen(["sh", "-c", "sleep 60 & touch /a; sleep 60"])
-        effective = sb.effective()
-        spawner = effective["name"].split("-")[-1].split(".")[0]
-        print(process.pid, spawner, *effective["cgroup"]["paths"], flush=True)
-        time.sleep(60)
-        """
-    argv = [sys.executable, "-c", code, *([str(PIDS)] if PIDS else [])]
-    child = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    assert child.stdout
-    command, spawner, *cgroups = child.stdout.readline().split()
-    assert all(map(os.path.isdir, cgroups)) and (cgroups or not PIDS)
-    child.kill()
-    child.wait()
-    deadline = time.monotonic() + 20
-
-    def left() -> list[str]:
-        alive = [pid for pid in (command, spawner) if os.path.exists(f"/proc/{pid}/exe")]
-        scratch = os.listdir(os.path.join(store.path, "scratch"))
-        return alive + scratch + [path for path in cgroups if os.path.exists(path)]
-
-    while left():
-        assert time.monotonic() < deadline, left()
-        time.sleep(0.01)

@@ -64,7 +64,7 @@ def test_store_loads_every_image_under_its_own_names(empty: tare.Store, images: 
         empty.load("archive:/etc/passwd")
 
 
-def test_store_takes_one_of_an_archive_and_its_names(empty: tare.Store, images: Path) -> None:
+def test_store_takes_one_of_an_archive_or_an_index(empty: tare.Store, images: Path) -> None:
     archive = f"archive:{images}/busybox.docker.tar"
     empty.import_image(archive, source_names=True, select="docker.io/library/busybox:latest")
     assert [i["name"] for i in empty.images()] == ["docker.io/library/busybox:latest"]
@@ -72,9 +72,6 @@ def test_store_takes_one_of_an_archive_and_its_names(empty: tare.Store, images: 
         empty.import_image(archive, select="nonsense")
     with pytest.raises(tare.Error):
         empty.import_image("host", "name")
-
-
-def test_store_platform_chooses_from_an_index(empty: tare.Store, images: Path) -> None:
     foreign = empty.import_image(f"oci:{images}/multi", platform="linux/s390x")
     assert foreign.architecture == "s390x"
     with pytest.raises(tare.Error):
@@ -91,11 +88,7 @@ def test_store_finds_what_is_damaged_and_repairs_it(empty: tare.Store, images: P
     blob.write_bytes(data)
     report = empty.check(repair=True)
     assert report["problems"][0]["subject"].endswith(blob.name) and report["removed"] == 1
-    assert not blob.exists()
-
-
-def test_store_recovers_what_was_left(empty: tare.Store) -> None:
-    assert empty.recover() == (0, 0, 0)
+    assert not blob.exists() and empty.recover() == (0, 0, 0)
 
 
 def test_store_unpacks_into_new_directories(empty: tare.Store, images: Path, tmp_path: Path) -> None:
