@@ -6,14 +6,14 @@
 mod images;
 mod layout;
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
+use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use images::{empty_store, named, selected};
 use layout::{Codec, Layout, docker_archive, oci_archive, simple, tar_of};
-use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
@@ -284,26 +284,45 @@ fn store_is_opened_where_an_error_says() {
 }
 
 #[test]
-fn lock_that_an_error_names_is_waited_for() {
-    need!(root);
+fn lock_is_free_after_its_error_is_followed() {
+    need!(root, program("flock"));
     let (dir, store) = empty_store();
     let (_, from) = simple(dir.path().join("oci"), Codec::Gzip);
     let image = store.image(&from).unwrap();
     let layer = format!("{}.root", image.layers()[0].diff_id.hex());
     drop(image);
-    let lock = File::options()
-        .write(true)
-        .open(store.path().join("locks").join(layer))
-        .unwrap();
-    let lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
+    let file = store.path().join("locks").join(layer);
     let options = ImportOptions {
         patience: Duration::from_millis(20),
         ..Default::default()
     };
-    let given = cure(store.import(&from, &options, &mut ()));
-    assert_eq!(given, "end that process");
-    drop(lock);
-    store.import(&from, &options, &mut ()).unwrap();
+    // With -F, flock(1) becomes the program; without, flock ends and leaves the
+    // lock to the shell's descriptor.
+    for script in [
+        r#"exec flock -F "$0" sh -c 'echo; exec sleep 600'"#,
+        r#"exec 9>>"$0"; flock 9; echo; exec sleep 600"#,
+    ] {
+        let mut holder = Command::new("sh");
+        holder
+            .args(["-c", script])
+            .arg(&file)
+            .stdout(Stdio::piped());
+        let mut holder = holder.spawn().unwrap();
+        holder.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        let given = cure(store.import(&from, &options, &mut ()));
+        let pid = holder.id().to_string();
+        match given.strip_prefix("kill the process that this shows: ") {
+            None => assert_eq!(given, format!("kill {pid}"), "{script}"),
+            Some(find) => {
+                let shown = Command::new("sh").args(["-c", find]).output().unwrap();
+                let shown = String::from_utf8(shown.stdout).unwrap();
+                assert!(shown.starts_with(&format!("/proc/{pid}/fd/")), "{shown}");
+            }
+        }
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        store.import(&from, &options, &mut ()).unwrap();
+    }
 }
 
 #[test]

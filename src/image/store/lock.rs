@@ -2,15 +2,14 @@
 //! Lock files of layers and of the index.
 #![forbid(unsafe_code)]
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result, Step};
-use crate::sys::file_size::WithoutSignal;
 use crate::sys::flock::{Operation, try_flock};
 
 const PAUSE_MIN: Duration = Duration::from_micros(500);
@@ -71,14 +70,10 @@ impl Lock {
         if !is_at(&file, path).map_err(|e| wrong(path, e))? {
             return Ok(Tried::Removed);
         }
-        let exclusive = operation == Operation::Exclusive;
-        if exclusive {
-            sign(&file);
-        }
         Ok(Tried::Taken(Self {
             file,
             path: path.to_owned(),
-            exclusive,
+            exclusive: operation == Operation::Exclusive,
             holder: std::process::id(),
         }))
     }
@@ -87,8 +82,7 @@ impl Lock {
     /// attempts.
     ///
     /// # Errors
-    /// [`Kind::Busy`] names the process that last took the lock alone, if any.
-    /// Shared holders do not write their process id.
+    /// [`Kind::Busy`] names the processes that certainly hold the lock.
     pub(crate) fn take(
         path: &Path,
         operation: Operation,
@@ -125,7 +119,7 @@ impl Lock {
 
     /// Releases a shared lock, which [`Lock::retake`] may take again.
     pub(super) fn release(&self) {
-        debug_assert!(!self.exclusive, "it would be signed and known as held");
+        debug_assert!(!self.exclusive, "drop would unlock again");
         // The kernel does the same when the descriptor is closed.
         let _ = try_flock(self.file.as_fd(), Operation::Unlock);
     }
@@ -206,37 +200,63 @@ fn open(path: &Path) -> io::Result<File> {
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let ours = file.metadata()?;
     match fs::symlink_metadata(path) {
-        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Ok(there) => Ok(is_same(&there, &ours)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
     }
 }
 
-/// Writes the holder's process id into the file, for errors of waiting
-/// processes.
-fn sign(mut file: &File) {
-    let _without = WithoutSignal::begin();
-    // A full disk takes the signature and leaves the lock.
-    let _ = file.set_len(0);
-    let _ = file.write_all(std::process::id().to_string().as_bytes());
+fn busy(path: &Path, patience: Duration) -> Error {
+    let held_by = |holder: &str| {
+        let waited = patience.as_secs();
+        let why = format_args!("{path:?}: held by {holder}, after {waited} s of waiting");
+        Error::new(Kind::Busy, Step::LockStore, why)
+    };
+    let pids = holders(path).join(" ");
+    if !pids.is_empty() {
+        return held_by(&format!("process {pids}")).with_cure(format!("kill {pids}"));
+    }
+    let find = format!("find /proc/[0-9]*/fd -lname {}", path.display());
+    held_by("another process").with_cure(format!("kill the process that this shows: {find}"))
 }
 
-fn busy(path: &Path, patience: Duration) -> Error {
-    let mut holder = String::new();
-    // A lock file that cannot be read only costs the error its detail.
-    if let Ok(file) = File::open(path) {
-        let _ = file.take(20).read_to_string(&mut holder);
-    }
-    let holder = match holder.parse::<u32>() {
-        Ok(pid) => format!("process {pid}"),
-        Err(_) => "another process".to_owned(),
+/// Returns the processes that certainly hold the lock, from proc_locks(5).
+///
+/// The table names the process that took a lock. A copy of the descriptor keeps
+/// the lock after that process, and the number may become another process's. So
+/// only a process with such a descriptor counts.
+fn holders(path: &Path) -> Vec<String> {
+    let Ok(ours) = fs::metadata(path) else {
+        return Vec::new();
     };
-    Error::new(
-        Kind::Busy,
-        Step::LockStore,
-        format_args!("{path:?}: {holder} held it for {} s", patience.as_secs()),
-    )
-    .with_cure("end that process")
+    // Without procfs, no process is certain.
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    // `1: FLOCK  ADVISORY  WRITE 812 fe:00:7219 0 EOF`; "->" marks a waiter.
+    let inode = format!(":{} ", ours.ino());
+    let held = locks
+        .lines()
+        .filter(|l| l.contains(" FLOCK ") && l.contains(&inode));
+    let held = held.filter(|line| !line.contains("->"));
+    let pids = held.filter_map(|line| line.split_whitespace().nth(4));
+    let certain = pids.filter(|pid| has_lock(pid, &ours));
+    certain.map(str::to_owned).collect()
+}
+
+/// Returns whether a descriptor of the process locks this file,
+/// proc_pid_fdinfo(5).
+fn has_lock(pid: &str, ours: &Metadata) -> bool {
+    let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    fds.flatten().any(|fd| {
+        let info = format!("/proc/{pid}/fdinfo/{}", fd.file_name().display());
+        fs::read_to_string(info).is_ok_and(|info| info.contains(" FLOCK "))
+            && fs::metadata(fd.path()).is_ok_and(|found| is_same(&found, ours))
+    })
+}
+
+fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
 #[cfg(test)]
@@ -254,15 +274,21 @@ mod tests {
     }
 
     #[test]
-    fn lock_held_alone_keeps_everybody_out_until_dropped() {
+    fn lock_names_its_holder_and_keeps_others_out_until_dropped() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x");
+        for (name, take) in [("shared", shared as fn(&Path) -> _), ("alone", exclusive)] {
+            let path = dir.path().join(name);
+            // A number in the file is no holder.
+            fs::write(&path, "1").unwrap();
+            let _lock = take(&path).unwrap();
+            let error = Lock::take(&path, Operation::Exclusive, NOW, || Ok(())).unwrap_err();
+            assert_eq!(error.kind(), Kind::Busy);
+            let pid = format!("held by process {},", std::process::id());
+            assert!(error.to_string().contains(&pid), "{error}");
+        }
+        let path = dir.path().join("alone");
         let lock = exclusive(&path).unwrap();
         assert!(shared(&path).is_none());
-        let error = Lock::take(&path, Operation::Exclusive, NOW, || Ok(())).unwrap_err();
-        assert_eq!(error.kind(), Kind::Busy);
-        let pid = format!("process {}", std::process::id());
-        assert!(error.to_string().contains(&pid), "{error}");
         drop(lock);
         let (_a, _b) = (shared(&path).unwrap(), shared(&path).unwrap());
         assert!(exclusive(&path).is_none());
