@@ -14,34 +14,27 @@ use std::ptr::null;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// A static x86-64 program of a single system call: `exit(0)`.
-pub(crate) const EXIT: &[u8] = &{
-    let mut elf = [0u8; 129];
-    let head: [u8; 64] = [
-        0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0, 0x78,
-        0, 0x40, 0, 0, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0,
-        56, 0, 1, 0, 0, 0, 0, 0, 0, 0,
-    ];
-    let program: [u8; 56] = [
-        1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0x40, 0,
-        0, 0, 0, 0, 129, 0, 0, 0, 0, 0, 0, 0, 129, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0,
-    ];
-    // mov eax, 60; xor edi, edi; syscall
-    let code: [u8; 9] = [0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05];
-    let mut at = 0;
-    while at < 129 {
-        elf[at] = match at {
-            0..64 => head[at],
-            64..120 => program[at - 64],
-            _ => code[at - 120],
-        };
-        at += 1;
-    }
-    elf
+use libc::{
+    MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, MS_REMOUNT, MS_STRICTATIME,
+    O_CREAT, O_WRONLY,
 };
 
+const LOCKED: u64 = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
+/// A static x86-64 program of a single system call: `exit(0)`.
+// The ELF header, one program header, and the code: mov eax, 60; xor edi, edi;
+// syscall.
+pub(crate) const EXIT: &[u8] = b"\
+    \x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\
+    \x02\0>\0\x01\0\0\0x\0@\0\0\0\0\0@\0\0\0\0\0\0\0\
+    \0\0\0\0\0\0\0\0\0\0\0\0@\0\x38\0\x01\0\0\0\0\0\0\0\
+    \x01\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0@\0\0\0\0\0\
+    \0\0@\0\0\0\0\0\x81\0\0\0\0\0\0\0\x81\0\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\
+    \xb8\x3c\0\0\0\x31\xff\x0f\x05";
+
 /// Fails the whole child, because a floor that skips a step is no floor.
-fn must(what: &CStr, ret: i64) -> i64 {
+fn must(what: &CStr, ret: impl Into<i64>) -> i64 {
+    let ret = ret.into();
     if ret < 0 {
         let error = io::Error::last_os_error();
         eprintln!("floor: {what:?}: {error}");
@@ -55,12 +48,17 @@ fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, data: &CStr) {
     let [source, target, kind] = [source, target, kind].map(CStr::as_ptr);
     // SAFETY: five pointers to strings that live through the call.
     let ret = unsafe { libc::mount(source, target, kind, flags, data.as_ptr().cast()) };
-    must(c"mount", ret.into());
+    must(c"mount", ret);
+}
+
+/// Mounts a file system with its type as the source.
+fn mount_new(kind: &CStr, target: &CStr, flags: u64, data: &CStr) {
+    mount(kind, target, kind, flags, data);
 }
 
 fn mkdir(path: &CStr, mode: u32) {
     // SAFETY: a string.
-    must(c"mkdir", unsafe { libc::mkdir(path.as_ptr(), mode) }.into());
+    must(c"mkdir", unsafe { libc::mkdir(path.as_ptr(), mode) });
 }
 
 /// A cgroup for this process's, where this machine has the second version
@@ -120,10 +118,9 @@ fn inside(root: &CStr, cgroup: &CStr, filter: bool) -> ! {
     let argv = [c"/exit".as_ptr(), null()];
     let envp = [c"PATH=/bin".as_ptr(), null()];
     // SAFETY: two arrays of strings that end with a null pointer.
-    must(
-        c"execve",
-        unsafe { libc::execve(argv[0], argv.as_ptr(), envp.as_ptr()) }.into(),
-    );
+    must(c"execve", unsafe {
+        libc::execve(argv[0], argv.as_ptr(), envp.as_ptr())
+    });
     unreachable!()
 }
 
@@ -131,47 +128,31 @@ fn enter(cgroup: &CStr) {
     // SAFETY: strings, buffers and structures that live through each call; the
     // descriptors are this child's own.
     unsafe {
-        let dir = must(c"open", libc::open(cgroup.as_ptr(), libc::O_PATH).into()) as i32;
+        let dir = must(c"open", libc::open(cgroup.as_ptr(), libc::O_PATH)) as i32;
         let procs = must(
             c"open",
-            libc::openat(dir, c"cgroup.procs".as_ptr(), libc::O_WRONLY).into(),
+            libc::openat(dir, c"cgroup.procs".as_ptr(), O_WRONLY),
         ) as i32;
         must(c"write", libc::write(procs, c"0".as_ptr().cast(), 1) as i64);
-        must(c"unshare", libc::unshare(libc::CLONE_NEWCGROUP).into());
-        must(
-            c"mount",
-            libc::mount(
-                null(),
-                c"/".as_ptr(),
-                null(),
-                libc::MS_REC | libc::MS_PRIVATE,
-                null(),
-            )
-            .into(),
-        );
+        must(c"unshare", libc::unshare(libc::CLONE_NEWCGROUP));
+        mount(c"", c"/", c"", MS_REC | libc::MS_PRIVATE, c"");
         must(c"keyctl", libc::syscall(libc::SYS_keyctl, 1, 0));
-        must(
-            c"sethostname",
-            libc::sethostname(c"floor".as_ptr(), 5).into(),
-        );
-        let socket = must(
-            c"socket",
-            libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0).into(),
-        ) as i32;
+        must(c"sethostname", libc::sethostname(c"floor".as_ptr(), 5));
+        let socket = must(c"socket", libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)) as i32;
         let mut request: libc::ifreq = std::mem::zeroed();
         request.ifr_name[0] = b'l' as i8;
         request.ifr_name[1] = b'o' as i8;
         request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
         must(
             c"ioctl",
-            libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request).into(),
+            libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request),
         );
         libc::close(socket);
     }
 }
 
 fn tree(root: &CStr) {
-    mount(c"tmpfs", c"/mnt", c"tmpfs", 0, c"mode=755");
+    mount_new(c"tmpfs", c"/mnt", 0, c"mode=755");
     for (dir, mode) in [
         (c"/mnt/u", 0o755),
         (c"/mnt/w", 0o700),
@@ -180,17 +161,10 @@ fn tree(root: &CStr) {
     ] {
         mkdir(dir, mode);
     }
-    let options = format!(
-        "lowerdir={},upperdir=/mnt/u,workdir=/mnt/w",
-        root.to_str().unwrap()
-    );
-    mount(
-        c"overlay",
-        c"/mnt/m",
-        c"overlay",
-        0,
-        &CString::new(options).unwrap(),
-    );
+    let root = root.to_str().unwrap();
+    let options = format!("lowerdir={root},upperdir=/mnt/u,workdir=/mnt/w");
+    let options = CString::new(options).unwrap();
+    mount_new(c"overlay", c"/mnt/m", 0, &options);
     for (file, target) in [
         (c"/mnt/hostname", c"/mnt/m/etc/hostname"),
         (c"/mnt/hosts", c"/mnt/m/etc/hosts"),
@@ -198,61 +172,27 @@ fn tree(root: &CStr) {
     ] {
         for path in [file, target] {
             // SAFETY: a string; the descriptor is closed.
-            unsafe {
-                libc::close(libc::open(
-                    path.as_ptr(),
-                    libc::O_CREAT | libc::O_WRONLY,
-                    0o644,
-                ))
-            };
+            unsafe { libc::close(libc::open(path.as_ptr(), O_CREAT | O_WRONLY, 0o644)) };
         }
-        mount(file, target, c"", libc::MS_BIND, c"");
+        mount(file, target, c"", MS_BIND, c"");
     }
 }
 
 fn kernel() {
-    let locked = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    mount(c"proc", c"/mnt/m/proc", c"proc", locked, c"");
-    mount(
-        c"sysfs",
-        c"/mnt/m/sys",
-        c"sysfs",
-        locked | libc::MS_RDONLY,
-        c"",
-    );
-    mount(
-        c"cgroup",
-        c"/mnt/m/sys/fs/cgroup",
-        c"cgroup2",
-        locked | libc::MS_RDONLY,
-        c"",
-    );
-    mount(
-        c"tmpfs",
-        c"/mnt/m/dev",
-        c"tmpfs",
-        libc::MS_NOSUID | libc::MS_STRICTATIME,
-        c"mode=755,size=65536k",
-    );
+    let fixed = LOCKED | MS_RDONLY;
+    mount_new(c"proc", c"/mnt/m/proc", LOCKED, c"");
+    mount_new(c"sysfs", c"/mnt/m/sys", fixed, c"");
+    mount_new(c"cgroup2", c"/mnt/m/sys/fs/cgroup", fixed, c"");
+    let dev = c"mode=755,size=65536k";
+    mount_new(c"tmpfs", c"/mnt/m/dev", MS_NOSUID | MS_STRICTATIME, dev);
     for dir in [c"/mnt/m/dev/pts", c"/mnt/m/dev/shm", c"/mnt/m/dev/mqueue"] {
         mkdir(dir, 0o755);
     }
     let pts = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
-    mount(
-        c"devpts",
-        c"/mnt/m/dev/pts",
-        c"devpts",
-        libc::MS_NOSUID | libc::MS_NOEXEC,
-        pts,
-    );
-    mount(
-        c"shm",
-        c"/mnt/m/dev/shm",
-        c"tmpfs",
-        locked,
-        c"mode=1777,size=65536k",
-    );
-    mount(c"mqueue", c"/mnt/m/dev/mqueue", c"mqueue", locked, c"");
+    mount_new(c"devpts", c"/mnt/m/dev/pts", MS_NOSUID | MS_NOEXEC, pts);
+    let shm = c"mode=1777,size=65536k";
+    mount_new(c"tmpfs", c"/mnt/m/dev/shm", LOCKED, shm);
+    mount_new(c"mqueue", c"/mnt/m/dev/mqueue", LOCKED, c"");
 }
 
 /// Settings of Docker's default in the sandbox's own network.
@@ -264,7 +204,7 @@ fn network() {
         // SAFETY: a string and a buffer with its length; the descriptor is this
         // child's own.
         unsafe {
-            let fd = must(c"open", libc::open(setting.as_ptr(), libc::O_WRONLY).into()) as i32;
+            let fd = must(c"open", libc::open(setting.as_ptr(), O_WRONLY)) as i32;
             let wrote = libc::write(fd, value.as_ptr().cast(), value.len());
             must(c"write", wrote as i64);
             libc::close(fd);
@@ -293,20 +233,18 @@ fn devices() {
         (c"pts/ptmx", c"/mnt/m/dev/ptmx"),
     ] {
         // SAFETY: two strings.
-        must(
-            c"symlink",
-            unsafe { libc::symlink(target.as_ptr(), link.as_ptr()) }.into(),
-        );
+        must(c"symlink", unsafe {
+            libc::symlink(target.as_ptr(), link.as_ptr())
+        });
     }
 }
 
 fn node(name: &CStr, device: u64) {
     let path = CString::new(format!("/mnt/m/dev/{}", name.to_str().unwrap())).unwrap();
     // SAFETY: a string.
-    must(
-        c"mknod",
-        unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, device) }.into(),
-    );
+    must(c"mknod", unsafe {
+        libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, device)
+    });
 }
 
 fn hide() {
@@ -325,7 +263,7 @@ fn hide() {
     ] {
         let path = CString::new(format!("/mnt/m/proc/{file}")).unwrap();
         if exists(&path) {
-            mount(c"/mnt/m/dev/null", &path, c"", libc::MS_BIND, c"");
+            mount(c"/mnt/m/dev/null", &path, c"", MS_BIND, c"");
         }
     }
     for dir in [
@@ -336,7 +274,7 @@ fn hide() {
         c"/mnt/m/sys/devices/virtual/powercap",
     ] {
         if exists(dir) {
-            mount(c"tmpfs", dir, c"tmpfs", libc::MS_RDONLY, c"");
+            mount_new(c"tmpfs", dir, MS_RDONLY, c"");
         }
     }
     for path in [
@@ -347,15 +285,9 @@ fn hide() {
         c"/mnt/m/proc/sysrq-trigger",
     ] {
         if exists(path) {
-            let locked = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RDONLY;
-            mount(path, path, c"", libc::MS_BIND | libc::MS_REC, c"");
-            mount(
-                c"",
-                path,
-                c"",
-                libc::MS_BIND | libc::MS_REMOUNT | locked,
-                c"",
-            );
+            mount(path, path, c"", MS_BIND | MS_REC, c"");
+            let again = MS_BIND | MS_REMOUNT | LOCKED | MS_RDONLY;
+            mount(c"", path, c"", again, c"");
         }
     }
 }
@@ -363,16 +295,13 @@ fn hide() {
 fn pivot() {
     // SAFETY: strings only.
     unsafe {
-        must(c"chdir", libc::chdir(c"/mnt/m".as_ptr()).into());
+        must(c"chdir", libc::chdir(c"/mnt/m".as_ptr()));
         must(
             c"pivot_root",
             libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()),
         );
-        must(
-            c"umount2",
-            libc::umount2(c".".as_ptr(), libc::MNT_DETACH).into(),
-        );
-        must(c"chdir", libc::chdir(c"/".as_ptr()).into());
+        must(c"umount2", libc::umount2(c".".as_ptr(), libc::MNT_DETACH));
+        must(c"chdir", libc::chdir(c"/".as_ptr()));
     }
 }
 
@@ -385,19 +314,16 @@ fn confine() {
     unsafe {
         libc::setsid();
         for cap in (0..41).filter(|cap| KEEP & 1 << cap == 0) {
-            must(c"prctl", libc::prctl(libc::PR_CAPBSET_DROP, cap).into());
+            must(c"prctl", libc::prctl(libc::PR_CAPBSET_DROP, cap));
         }
-        must(c"setgroups", libc::setgroups(1, [0].as_ptr()).into());
-        must(c"setresgid", libc::setresgid(0, 0, 0).into());
-        must(c"setresuid", libc::setresuid(0, 0, 0).into());
+        must(c"setgroups", libc::setgroups(1, [0].as_ptr()));
+        must(c"setresgid", libc::setresgid(0, 0, 0));
+        must(c"setresuid", libc::setresuid(0, 0, 0));
         must(
             c"capset",
             libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()),
         );
-        must(
-            c"prctl",
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into(),
-        );
+        must(c"prctl", libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     }
 }
 
