@@ -68,78 +68,46 @@ fn config_with_a_value_of_the_wrong_kind_is_refused() {
 }
 
 /// A remark, the value read, and the number of notes.
-type Remark = (
-    &'static str,
-    fn(&ImageConfig) -> String,
-    &'static str,
-    usize,
-);
+const REMARKS: &str = r#"
+{"Volumes":{"data":{}}} => [] 1
+{"Volumes":{"['/data']":{},"/a":{}}} => ["/a"] 1
+{"Volumes":{"[":{},"":{},"/":{},"/a/../b":{}}} => [] 4
+{"Volumes":["/data"]} => [] 1
+{"Volumes":{"/a":null,"/b":5}} => ["/a", "/b"] 0
+{"ExposedPorts":{"8080/TCP":{},"8080/tcp":{}}} => ["8080/tcp"] 0
+{"ExposedPorts":{"8080,":{},"80/http":{},"1-2/udp":{}}} => ["1-2/udp"] 2
+{"ExposedPorts":{"80/":{},"99999":{},"80/../x":{}}} => [] 3
+{"ExposedPorts":["80"]} => [] 1
+{"StopSignal":"sigterm"} => Some(15) 0
+{"StopSignal":"SIGIOT"} => Some(6) 0
+{"StopSignal":"100"} => None 1
+{"StopSignal":"SIGFOO"} => None 1
+{"StopSignal":9} => None 1
+{"StopSignal":""} => None 0
+{"Labels":{"a":null}} => {"a": ""} 1
+{"Labels":{"a":5,"b":"c"}} => {"b": "c"} 1
+{"Labels":["a=b"]} => {} 1
+{"Cmd":"sh -c x"} => ["sh -c x"] 1
+{"Cmd":["a",null]} => ["a", ""] 0
+{"Env":[null,"A=1"]} => [("A", "1")] 1
+"#;
 
 #[test]
 fn config_with_a_strange_remark_is_read_with_a_note() {
-    let volumes = |c: &ImageConfig| format!("{:?}", c.volumes);
-    let ports = |c: &ImageConfig| c.exposed_ports.join(" ");
-    let labels = |c: &ImageConfig| format!("{:?}", c.labels);
-    let signal = |c: &ImageConfig| format!("{:?}", c.stop_signal);
-    let cmd = |c: &ImageConfig| c.cmd.join("|");
-    let env = |c: &ImageConfig| format!("{:?}", c.env);
-    let table: &[Remark] = &[
-        (r#"{"Volumes":{"data":{}}}"#, volumes, "[]", 1),
-        (
-            r#"{"Volumes":{"['/data']":{},"/a":{}}}"#,
-            volumes,
-            r#"["/a"]"#,
-            1,
-        ),
-        (
-            r#"{"Volumes":{"[":{},"":{},"/":{},"/a/../b":{}}}"#,
-            volumes,
-            "[]",
-            4,
-        ),
-        (r#"{"Volumes":["/data"]}"#, volumes, "[]", 1),
-        (
-            r#"{"Volumes":{"/a":null,"/b":5}}"#,
-            volumes,
-            r#"["/a", "/b"]"#,
-            0,
-        ),
-        (
-            r#"{"ExposedPorts":{"8080/TCP":{},"8080/tcp":{}}}"#,
-            ports,
-            "8080/tcp",
-            0,
-        ),
-        (
-            r#"{"ExposedPorts":{"8080,":{},"80/http":{},"1-2/udp":{}}}"#,
-            ports,
-            "1-2/udp",
-            2,
-        ),
-        (
-            r#"{"ExposedPorts":{"80/":{},"99999":{},"80/../x":{}}}"#,
-            ports,
-            "",
-            3,
-        ),
-        (r#"{"ExposedPorts":["80"]}"#, ports, "", 1),
-        (r#"{"StopSignal":"sigterm"}"#, signal, "Some(15)", 0),
-        (r#"{"StopSignal":"SIGIOT"}"#, signal, "Some(6)", 0),
-        (r#"{"StopSignal":"100"}"#, signal, "None", 1),
-        (r#"{"StopSignal":"SIGFOO"}"#, signal, "None", 1),
-        (r#"{"StopSignal":9}"#, signal, "None", 1),
-        (r#"{"StopSignal":""}"#, signal, "None", 0),
-        (r#"{"Labels":{"a":null}}"#, labels, r#"{"a": ""}"#, 1),
-        (r#"{"Labels":{"a":5,"b":"c"}}"#, labels, r#"{"b": "c"}"#, 1),
-        (r#"{"Labels":["a=b"]}"#, labels, "{}", 1),
-        (r#"{"Cmd":"sh -c x"}"#, cmd, "sh -c x", 1),
-        (r#"{"Cmd":["a",null]}"#, cmd, "a|", 0),
-        (r#"{"Env":[null,"A=1"]}"#, env, r#"[("A", "1")]"#, 1),
-    ];
-    for (run, read_of, expected, notes) in table {
+    for row in REMARKS.trim().lines() {
+        let (run, expected) = row.split_once(" => ").unwrap();
         let config = read(run).expect(run);
-        assert_eq!(read_of(&config), *expected, "{run}");
-        assert_eq!(config.notes.len(), *notes, "{run}: {:?}", config.notes);
+        let value: &dyn std::fmt::Debug = match run.split('"').nth(1).unwrap() {
+            "Volumes" => &config.volumes,
+            "ExposedPorts" => &config.exposed_ports,
+            "StopSignal" => &config.stop_signal,
+            "Labels" => &config.labels,
+            "Cmd" => &config.cmd,
+            _ => &config.env,
+        };
+        let notes = &config.notes;
+        let found = format!("{value:?} {}", notes.len());
+        assert_eq!(found, expected, "{run}: {notes:?}");
     }
 }
 

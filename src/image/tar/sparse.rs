@@ -93,28 +93,3 @@ fn length(field: &[u8]) -> Parsed<u64> {
         Err(_) => refuse("negative number in a sparse map"),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(pairs: &[(u64, u64)], size: u64, stored: u64) -> Parsed<Map> {
-        let segment = |&(offset, length)| Segment { offset, length };
-        Map::check(pairs.iter().map(segment).collect(), size, stored)
-    }
-
-    #[test]
-    fn sparse_map_in_order_is_taken() {
-        assert!(map(&[(0, 1), (1, 2), (9, 0)], 9, 3).is_ok());
-        assert!(map(&[], 1 << 40, 0).is_ok());
-    }
-
-    #[test]
-    fn sparse_map_that_overlaps_or_lies_is_refused() {
-        assert!(map(&[(0, 2), (1, 2)], 9, 4).is_err());
-        assert!(map(&[(4, 1), (0, 1)], 9, 2).is_err());
-        assert!(map(&[(8, 2)], 9, 2).is_err());
-        assert!(map(&[(u64::MAX, 2)], u64::MAX, 2).is_err());
-        assert!(map(&[(0, 2)], 9, 3).is_err());
-    }
-}
