@@ -41,7 +41,7 @@ use crate::sys::file_size::WithoutSignal;
 use crate::wire::{self, FileRequest, FileSet};
 use dir::{DirHandle, c_path, quoted};
 use options::owned;
-use request::{c_user, directory, modified, parts};
+use request::{c_user, directory, modified, parts, request, setting};
 
 pub use metadata::{FileType, Metadata};
 pub use options::OpenOptions;
@@ -224,10 +224,7 @@ impl<'a> Files<'a> {
     }
 
     fn stat(&self, step: Step, path: &Path, flags: u32) -> Result<dir::Answer> {
-        let asked = FileRequest {
-            flags,
-            ..FileRequest::new(wire::FILE_STAT)
-        };
+        let asked = request(wire::FILE_STAT, flags);
         self.ask(step, path, &asked)
     }
 
@@ -338,10 +335,7 @@ impl<'a> Files<'a> {
     /// # Errors
     /// Those of rmdir(2).
     pub fn remove_dir(&self, path: impl AsRef<Path>) -> Result<()> {
-        let asked = FileRequest {
-            flags: wire::DIRECTORY,
-            ..FileRequest::new(wire::FILE_REMOVE)
-        };
+        let asked = request(wire::FILE_REMOVE, wire::DIRECTORY);
         self.ask(Step::RemoveDirectory, path.as_ref(), &asked)
             .map(drop)
     }
@@ -421,8 +415,7 @@ impl<'a> Files<'a> {
     fn set(&self, step: Step, path: &Path, flags: u32, set: FileSet<'_>) -> Result<()> {
         let asked = FileRequest {
             flags,
-            set,
-            ..FileRequest::new(wire::FILE_SET)
+            ..setting(set)
         };
         self.ask(step, path, &asked).map(drop)
     }

@@ -18,6 +18,7 @@ use super::holes;
 use super::metadata::{FileType, Metadata};
 use super::read_dir::{DirEntry, ReadDir};
 use super::report::Copied;
+use super::request::request;
 use crate::error::{Error, Kind, Result, Step};
 use crate::image::tar::{Builder, Entry, Map, Segment, Time, What};
 use crate::wire::{self, FOLLOW, Field as _, FileRequest, NO_LINKS, Reader, WANT_XATTRS};
@@ -81,10 +82,7 @@ impl<W: Write> Export<W> {
         let Some(name) = path.file_name() else {
             return Err(Error::os(self.step, quoted(path), Errno::EINVAL));
         };
-        let asked = FileRequest {
-            flags: FOLLOW | WANT_XATTRS,
-            ..FileRequest::new(wire::FILE_OPEN)
-        };
+        let asked = request(wire::FILE_OPEN, FOLLOW | WANT_XATTRS);
         let (file, answer) = root.open(self.step, path, &asked)?;
         self.file(root, path, name.as_bytes(), &file, &answer)
     }
@@ -108,10 +106,7 @@ impl<W: Write> Export<W> {
                 }
                 Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {
                     let slash = [&name[..], b"/"].concat();
-                    let asked = FileRequest {
-                        flags: NO_LINKS,
-                        ..FileRequest::new(wire::FILE_STAT)
-                    };
+                    let asked = request(wire::FILE_STAT, NO_LINKS);
                     let answer = top.ask(self.step, path, &asked)?;
                     self.directory(top, &slash, &answer)?;
                     let why = "what is in it is on no file system that stores files";
@@ -160,10 +155,7 @@ impl<W: Write> Export<W> {
         let (major, minor) = (major(device) as u32, minor(device) as u32);
         let what = match kind {
             FileType::File => {
-                let asked = FileRequest {
-                    flags: WANT_XATTRS,
-                    ..FileRequest::new(wire::FILE_OPEN)
-                };
+                let asked = request(wire::FILE_OPEN, WANT_XATTRS);
                 let (file, answer) = dir.open(self.step, path, &asked)?;
                 return self.file(dir, path, name, &file, &answer);
             }
@@ -272,10 +264,10 @@ impl<W: Write> Export<W> {
             mode: stat.permissions() & keep,
             uid: if whole { stat.uid() } else { 0 },
             gid: if whole { stat.gid() } else { 0 },
-            mtime: Time {
-                seconds: seconds.clamp(*TIMES.start(), *TIMES.end()),
-                nanoseconds: nanoseconds.min(999_999_999),
-            },
+            mtime: Time::new(
+                seconds.clamp(*TIMES.start(), *TIMES.end()),
+                nanoseconds.min(999_999_999),
+            ),
             xattrs,
         };
         let written = self.builder.entry(&entry);

@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 use super::dir::{DirHandle, c_path, quoted};
 use super::options::owned;
 use super::report::Copied;
-use super::request::{directory, modified};
+use super::request::{directory, modified, setting};
 use crate::error::{Error, Kind, Result, Step};
 use crate::image::tar::Time;
 use crate::wire::{self, Field as _, FileRequest, FileSet, OR_EXISTING};
@@ -56,11 +56,7 @@ impl<'a> Import<'a> {
     /// Sets the deferred times.
     pub(super) fn complete(self) -> Result<Copied> {
         for (path, time) in self.late.into_iter().rev() {
-            let asked = FileRequest {
-                set: modified((time.seconds, time.nanoseconds)),
-                ..FileRequest::new(wire::FILE_SET)
-            };
-            match self.top.ask(self.step, &path, &asked) {
+            match self.top.ask(self.step, &path, &setting(modified(time))) {
                 // A process inside removed the directory.
                 Err(error) if error.errno() == Some(libc::ENOENT) => {}
                 other => drop(other?),
@@ -72,10 +68,7 @@ impl<'a> Import<'a> {
     /// Sets the attributes of the directory itself.
     pub(super) fn root(&mut self, attributes: &Attributes) -> Result<()> {
         let path = Path::new(".");
-        let asked = FileRequest {
-            set: self.set(attributes),
-            ..FileRequest::new(wire::FILE_SET)
-        };
+        let asked = setting(self.set(attributes));
         self.top.ask(self.step, path, &asked)?;
         self.set_xattrs(path, None, attributes)?;
         self.late.push((path.to_owned(), attributes.mtime));
@@ -141,15 +134,11 @@ impl<'a> Import<'a> {
         let (file, _) = self.make(path, |import| import.top.open(import.step, path, &asked))?;
         fill(&file)?;
         self.set_xattrs(path, Some(&file), attributes)?;
-        let time = modified((attributes.mtime.seconds, attributes.mtime.nanoseconds));
-        let asked = FileRequest {
-            set: FileSet {
-                what: wire::SET_MODE | wire::SET_TIMES,
-                mode: attributes.mode,
-                ..time
-            },
-            ..FileRequest::new(wire::FILE_SET)
-        };
+        let asked = setting(FileSet {
+            what: wire::SET_MODE | wire::SET_TIMES,
+            mode: attributes.mode,
+            ..modified(attributes.mtime)
+        });
         self.top.ask_of(self.step, path, file.as_fd(), &asked)?;
         self.copied.entries += 1;
         Ok(())
@@ -196,7 +185,7 @@ impl<'a> Import<'a> {
         attributes: &Attributes,
     ) -> Result<()> {
         let set = self.set(attributes);
-        let time = modified((attributes.mtime.seconds, attributes.mtime.nanoseconds));
+        let time = modified(attributes.mtime);
         let asked = FileRequest {
             to: target,
             mode: kind | attributes.mode & 0o7777,
@@ -286,13 +275,10 @@ impl<'a> Import<'a> {
             let mut bytes = Vec::new();
             name.as_c_str().put(&mut bytes);
             value.as_slice().put(&mut bytes);
-            let asked = FileRequest {
-                set: FileSet {
-                    xattrs: &bytes,
-                    ..FileSet::NONE
-                },
-                ..FileRequest::new(wire::FILE_SET)
-            };
+            let asked = setting(FileSet {
+                xattrs: &bytes,
+                ..FileSet::NONE
+            });
             let done = match file {
                 Some(file) => self.top.ask_of(self.step, path, file.as_fd(), &asked),
                 None => self.top.ask(self.step, path, &asked),

@@ -24,10 +24,11 @@ use super::holes;
 use super::import::{Attributes, Import};
 use super::metadata::{FileType, Metadata};
 use super::report::Copied;
+use super::request::request;
 use crate::error::{Error, Kind, Result, Step};
 use crate::image::layer::{self, Bounds, Ids, OverlayXattr, Whiteouts};
 use crate::image::tar::Time;
-use crate::wire::{self, FOLLOW, FileRequest};
+use crate::wire::{self, FOLLOW};
 
 /// Copies `local`, a file or a directory, to `path` inside.
 pub(super) fn put(step: Step, root: &DirHandle, local: &Path, path: &Path) -> Result<Copied> {
@@ -61,10 +62,7 @@ fn attributes(stat: &FileStat) -> Attributes {
     Attributes {
         mode: stat.st_mode & 0o1777,
         owner: None,
-        mtime: Time {
-            seconds: stat.st_mtime,
-            nanoseconds: stat.st_mtime_nsec as u32,
-        },
+        mtime: Time::new(stat.st_mtime, stat.st_mtime_nsec as u32),
         xattrs: Vec::new(),
     }
 }
@@ -184,10 +182,7 @@ fn open_below(top: BorrowedFd<'_>, below: &Path) -> nix::Result<OwnedFd> {
 
 /// Copies the file or directory at `path` inside to `local`.
 pub(super) fn get(step: Step, root: &DirHandle, path: &Path, local: &Path) -> Result<Copied> {
-    let asked = FileRequest {
-        flags: FOLLOW,
-        ..FileRequest::new(wire::FILE_STAT)
-    };
+    let asked = request(wire::FILE_STAT, FOLLOW);
     let stat = Metadata::new(root.ask(step, path, &asked)?.stat);
     match stat.is_dir() {
         true => get_tree(step, root, path, local),
@@ -198,10 +193,7 @@ pub(super) fn get(step: Step, root: &DirHandle, path: &Path, local: &Path) -> Re
 /// Copies a file. The file replaces `local` whole and at once.
 fn get_file(step: Step, root: &DirHandle, path: &Path, local: &Path) -> Result<Copied> {
     let wrong = |e| Error::io(step, quoted(local), e);
-    let asked = FileRequest {
-        flags: FOLLOW,
-        ..FileRequest::new(wire::FILE_OPEN)
-    };
+    let asked = request(wire::FILE_OPEN, FOLLOW);
     let (from, answer) = root.open(step, path, &asked)?;
     let stat = Metadata::new(answer.stat);
     let beside = Beside::new(local).map_err(wrong)?;

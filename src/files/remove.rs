@@ -10,8 +10,9 @@ use std::rc::Rc;
 use nix::errno::Errno;
 
 use super::dir::{DirHandle, entry_name, quoted, unclear};
+use super::request::request;
 use crate::error::{Error, Result, Step};
-use crate::wire::{self, CONTENT, DIRECTORY, Field as _, FileRequest, NO_LINKS, ONE_MOUNT, Reader};
+use crate::wire::{self, CONTENT, DIRECTORY, Field as _, NO_LINKS, ONE_MOUNT, Reader};
 
 /// Length at which a path starts anew at a descriptor, because a tree may be
 /// deeper than any path is long.
@@ -64,10 +65,7 @@ pub(super) fn remove_tree(step: Step, root: &DirHandle, path: &Path) -> Result<(
             }
         }
     }
-    let asked = FileRequest {
-        flags: DIRECTORY,
-        ..FileRequest::new(wire::FILE_REMOVE)
-    };
+    let asked = request(wire::FILE_REMOVE, DIRECTORY);
     root.ask(step, path, &asked).map(drop)
 }
 
@@ -93,10 +91,7 @@ fn below(step: Step, dir: &Rc<DirHandle>, path: &Path, name: &OsStr) -> Result<L
 /// Removes the next entries. Returns `None` at the end, else the directories
 /// among them that are not empty.
 fn clear(step: Step, dir: &DirHandle, path: &Path) -> Result<Option<Vec<Vec<u8>>>> {
-    let asked = FileRequest {
-        flags: CONTENT | STAY,
-        ..FileRequest::new(wire::FILE_REMOVE)
-    };
+    let asked = request(wire::FILE_REMOVE, CONTENT | STAY);
     let answer = match dir.ask(step, path, &asked) {
         // A process inside was faster.
         Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(None),
@@ -113,10 +108,7 @@ fn clear(step: Step, dir: &DirHandle, path: &Path) -> Result<Option<Vec<Vec<u8>>
 }
 
 fn remove_empty(step: Step, dir: &DirHandle, path: &Path) -> Result<()> {
-    let asked = FileRequest {
-        flags: DIRECTORY | STAY,
-        ..FileRequest::new(wire::FILE_REMOVE)
-    };
+    let asked = request(wire::FILE_REMOVE, DIRECTORY | STAY);
     match dir.ask(step, path, &asked) {
         // Filled again, so the directory above is read again, too.
         Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENOTEMPTY)) => Ok(()),

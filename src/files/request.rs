@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Kind, Result, Step};
+use crate::image::tar::Time;
 use crate::wire::{self, FileRequest, FileSet};
 
 /// Returns a user as it is sent; empty text would mean no user.
@@ -18,6 +19,22 @@ pub(super) fn c_user(step: Step, user: &str) -> Result<CString> {
     })
 }
 
+/// Returns a request with flags.
+pub(super) fn request(verb: u32, flags: u32) -> FileRequest<'static> {
+    FileRequest {
+        flags,
+        ..FileRequest::new(verb)
+    }
+}
+
+/// Returns a request to set attributes.
+pub(super) fn setting(set: FileSet<'_>) -> FileRequest<'_> {
+    FileRequest {
+        set,
+        ..FileRequest::new(wire::FILE_SET)
+    }
+}
+
 /// Returns the request for a directory.
 pub(super) fn directory(mode: u32, flags: u32) -> FileRequest<'static> {
     FileRequest {
@@ -28,25 +45,20 @@ pub(super) fn directory(mode: u32, flags: u32) -> FileRequest<'static> {
 }
 
 /// Returns the request for a modification time, in seconds and nanoseconds.
-pub(super) fn modified((seconds, nanoseconds): (i64, u32)) -> FileSet<'static> {
+pub(super) fn modified(time: Time) -> FileSet<'static> {
     FileSet {
         what: wire::SET_TIMES,
-        mtime: seconds as u64,
-        mtime_ns: nanoseconds.into(),
+        mtime: time.seconds as u64,
+        mtime_ns: time.nanoseconds.into(),
         ..FileSet::NONE
     }
 }
 
 /// Returns seconds since 1970, and nanoseconds.
-pub(super) fn parts(time: SystemTime) -> (i64, u32) {
+pub(super) fn parts(time: SystemTime) -> Time {
+    let new = |part: Duration| Time::new(part.as_secs() as i64, part.subsec_nanos());
     match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => (after.as_secs() as i64, after.subsec_nanos()),
-        Err(before) => {
-            let before = before.duration();
-            match (before.as_secs() as i64, before.subsec_nanos()) {
-                (seconds, 0) => (-seconds, 0),
-                (seconds, nanoseconds) => (-seconds - 1, 1_000_000_000 - nanoseconds),
-            }
-        }
+        Ok(after) => new(after),
+        Err(before) => new(before.duration()).negated(),
     }
 }

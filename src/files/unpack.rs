@@ -3,8 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::{CString, OsStr};
-use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -200,61 +199,17 @@ fn file<I: Input>(
     let (step, shown) = (import.step, import.top.shown(path));
     let mut fault = None;
     let made = import.file(path, attributes, |file| {
-        let wrong = |e| Error::io(step, quoted(&shown), e);
-        let copied = match &map {
-            None => copy(archive, file, u64::MAX),
-            Some(map) => copy_sparse(archive, file, map),
-        };
-        match copied {
-            Ok(written) => written.map_err(wrong),
-            Err(found) => {
-                fault = Some(found);
-                Ok(())
-            }
+        match archive.copy_body(file, map.as_ref()) {
+            // The file's error is the sandbox's and not the archive's.
+            Err(Fault::Os(_, errno)) => return Err(Error::os(step, quoted(&shown), errno)),
+            copied => fault = copied.err(),
         }
+        Ok(())
     });
     match fault {
         Some(fault) => Err(fault.into()),
         None => Ok(made),
     }
-}
-
-/// Copies the next `most` bytes of the body, or all of it.
-fn copy<I: Input>(
-    archive: &mut Archive<I>,
-    mut file: &File,
-    most: u64,
-) -> Result<io::Result<()>, Fault> {
-    let mut left = most;
-    while left > 0 {
-        let bytes = archive.peek_body()?;
-        if bytes.is_empty() {
-            break;
-        }
-        let n = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        if let Err(error) = file.write_all(&bytes[..n]) {
-            return Ok(Err(error));
-        }
-        archive.consume_body(n);
-        left -= n as u64;
-    }
-    Ok(Ok(()))
-}
-
-fn copy_sparse<I: Input>(
-    archive: &mut Archive<I>,
-    mut file: &File,
-    map: &Map,
-) -> Result<io::Result<()>, Fault> {
-    for segment in map.segments.iter().filter(|segment| segment.length > 0) {
-        if let Err(error) = file.seek(SeekFrom::Start(segment.offset)) {
-            return Ok(Err(error));
-        }
-        if let Err(error) = copy(archive, file, segment.length)? {
-            return Ok(Err(error));
-        }
-    }
-    Ok(file.set_len(map.size))
 }
 
 /// Adapts a reader to the parser.

@@ -112,11 +112,8 @@ enum Words {
 pub(crate) fn parse(json: &[u8], subject: &str) -> Result<Parsed> {
     let document: Document = oci::parse(json, Step::ParseImageConfig, subject)?;
     check(document).map_err(|why| {
-        Error::new(
-            Kind::Corrupt,
-            Step::ParseImageConfig,
-            format_args!("{subject}: {why}"),
-        )
+        let why = format_args!("{subject}: {why}");
+        Error::new(Kind::Corrupt, Step::ParseImageConfig, why)
     })
 }
 

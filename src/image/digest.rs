@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -122,11 +122,6 @@ impl Hasher {
         self.bytes += bytes.len() as u64;
     }
 
-    /// Returns the number of bytes so far.
-    pub fn count(&self) -> u64 {
-        self.bytes
-    }
-
     /// Returns the digest of all bytes, and their number.
     pub fn complete(self) -> (Digest, u64) {
         (Digest(self.state.finalize().into()), self.bytes)
@@ -148,11 +143,6 @@ impl<R: Read> HashingReader<R> {
         }
     }
 
-    /// Returns the number of bytes read so far.
-    pub fn count(&self) -> u64 {
-        self.hasher.count()
-    }
-
     /// Returns the digest of the bytes read so far, their number, and the inner
     /// reader.
     pub fn complete(self) -> (Digest, u64, R) {
@@ -166,46 +156,6 @@ impl<R: Read> Read for HashingReader<R> {
         let n = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..n]);
         Ok(n)
-    }
-}
-
-/// A writer that hashes all bytes written through it.
-pub struct HashingWriter<W> {
-    inner: W,
-    hasher: Hasher,
-}
-
-impl<W: Write> HashingWriter<W> {
-    /// Hashes all bytes that `inner` accepts from now on.
-    pub fn new(inner: W) -> Self {
-        Self {
-            inner,
-            hasher: Hasher::new(),
-        }
-    }
-
-    /// Returns the number of bytes written so far.
-    pub fn count(&self) -> u64 {
-        self.hasher.count()
-    }
-
-    /// Returns the digest of the bytes written so far, their number, and the
-    /// inner writer.
-    pub fn complete(self) -> (Digest, u64, W) {
-        let (digest, bytes) = self.hasher.complete();
-        (digest, bytes, self.inner)
-    }
-}
-
-impl<W: Write> Write for HashingWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 
@@ -252,11 +202,8 @@ mod tests {
     #[test]
     fn digest_of_a_stream_equals_that_of_its_bytes() {
         let mut reader = HashingReader::new(&b"abc"[..]);
-        let mut writer = HashingWriter::new(Vec::new());
-        io::copy(&mut reader, &mut writer).unwrap();
+        io::copy(&mut reader, &mut io::sink()).unwrap();
         let (read, n, _) = reader.complete();
-        let (written, m, bytes) = writer.complete();
         assert_eq!((read, n), (Digest::of(b"abc"), 3));
-        assert_eq!((written, m, bytes), (read, n, b"abc".to_vec()));
     }
 }

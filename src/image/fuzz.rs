@@ -13,7 +13,7 @@ use super::layer::{self, Bounds, Ids, Options, OverlayXattr, Whiteouts};
 use super::oci::{Index, LAYERS_MAX, Manifest};
 use super::remove_tree::remove_tree;
 use super::source::{self, Member, Resolved, Selector, Source};
-use super::tar::{Archive, Input, What};
+use super::tar::{Archive, Slice, What};
 use super::{Digest, Reference, config};
 use crate::error::{Error, Kind, Quoted, Result, Step};
 
@@ -35,29 +35,6 @@ fn archive_of(data: &[u8]) -> Option<(u8, Vec<u8>)> {
     Some((*flags, bytes))
 }
 
-/// An archive in memory, shown in pieces.
-struct Pieces<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    piece: usize,
-}
-
-impl Input for Pieces<'_> {
-    fn peek(&mut self) -> &[u8] {
-        let end = self.bytes.len().min(self.at + self.piece);
-        &self.bytes[self.at..end]
-    }
-
-    fn consume(&mut self, n: usize) {
-        assert!(n <= self.piece, "consumed more than was shown");
-        self.at += n;
-    }
-
-    fn offset(&self) -> u64 {
-        self.at as u64
-    }
-}
-
 /// Reads a tar archive; the pieces in which bytes arrive must not matter.
 pub(crate) fn tar(data: &[u8]) {
     let Some((_, bytes)) = archive_of(data) else {
@@ -71,12 +48,7 @@ pub(crate) fn tar(data: &[u8]) {
 }
 
 fn entries(bytes: &[u8], piece: usize) -> Vec<String> {
-    let input = Pieces {
-        bytes,
-        at: 0,
-        piece,
-    };
-    let mut archive = Archive::new(input);
+    let mut archive = Archive::new(Slice::in_pieces(bytes, piece));
     let mut lines = Vec::new();
     loop {
         let entry = match archive.next() {

@@ -143,11 +143,8 @@ pub(crate) fn read_document(source: &dyn Source, name: &str) -> Result<Vec<u8>> 
     let member = source.open(name)?;
     let subject = format!("{}: {name}", source.label());
     if member.size > DOCUMENT_MAX {
-        return Err(Error::new(
-            Kind::Corrupt,
-            Step::ReadImage,
-            format_args!("{subject}: larger than 4 MiB"),
-        ));
+        let why = format_args!("{subject}: larger than 4 MiB");
+        return Err(Error::new(Kind::Corrupt, Step::ReadImage, why));
     }
     let mut bytes = Vec::with_capacity(member.size as usize);
     let mut reader = member.reader.take(DOCUMENT_MAX + 1);
@@ -185,12 +182,8 @@ pub(crate) fn check_blob(
     } else {
         format!("{} bytes, expected {}", found.1, expected.1)
     };
-    Err(Error::new(
-        Kind::Corrupt,
-        Step::VerifyBlob,
-        format_args!("{}: {}: {why}", source.label(), expected.0),
-    )
-    .with_cure(source.cure()))
+    let why = format!("{}: {}: {why}", source.label(), expected.0);
+    Err(Error::new(Kind::Corrupt, Step::VerifyBlob, why).with_cure(source.cure()))
 }
 
 /// Opens a regular file. Refuses a fifo or a device, which could block or have

@@ -6,6 +6,7 @@
 
 mod archive;
 mod build;
+mod copy;
 mod fault;
 mod header;
 mod input;
@@ -17,7 +18,7 @@ pub(crate) use build::Builder;
 pub(crate) use fault::{Call, Fault, Parsed, refuse, shown};
 pub(crate) use header::resembles;
 pub(crate) use input::Input;
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 pub(crate) use input::Slice;
 pub(crate) use pax::Time;
 pub(crate) use sparse::{Map, SEGMENTS_MAX, Segment};

@@ -38,10 +38,7 @@ impl Shown {
         mode: 0o755,
         uid: 0,
         gid: 0,
-        mtime: Time {
-            seconds: 0,
-            nanoseconds: 0,
-        },
+        mtime: Time::new(0, 0),
     };
 
     fn differs(&self, other: &Self) -> bool {
@@ -163,10 +160,7 @@ impl Listing {
                 mode: word()?.parse().ok()?,
                 uid: word()?.parse().ok()?,
                 gid: word()?.parse().ok()?,
-                mtime: Time {
-                    seconds: word()?.parse().ok()?,
-                    nanoseconds: word()?.parse().ok()?,
-                },
+                mtime: Time::new(word()?.parse().ok()?, word()?.parse().ok()?),
             };
             let directory = |listed, opaque| Row::Directory { listed, opaque };
             let row = match kind {
@@ -286,43 +280,50 @@ mod tests {
         }
     }
 
-    fn listing(rows: &[(&str, char, u32)]) -> Listing {
+    /// Makes a listing of words: `PATH=MODE` is listed, `-PATH` whited out,
+    /// `!PATH` opaque, `+PATH` revived, `PATH` implied; `.` is the root.
+    fn listing(words: &str) -> Listing {
+        let path = |word: &str| word.trim_start_matches('.').as_bytes().to_vec();
         let mut listing = Listing::default();
-        for (path, kind, mode) in rows {
-            let path = path.as_bytes().to_vec();
-            match kind {
-                'd' => listing.list(path, shown(*mode, 5)),
-                'w' => listing.white_out(path),
-                'o' => {
-                    listing.imply(path.clone());
-                    listing.set_opaque(&path);
+        for word in words.split_whitespace() {
+            match (word.split_at(1), word.split_once('=')) {
+                (("-", name), _) => listing.white_out(path(name)),
+                (("+", name), _) => listing.revive(path(name)),
+                (("!", name), _) => {
+                    listing.imply(path(name));
+                    listing.set_opaque(&path(name));
                 }
-                'r' => listing.revive(path),
-                _ => listing.imply(path),
+                (_, Some((name, mode))) => {
+                    let mode = u32::from_str_radix(mode, 8).unwrap();
+                    listing.list(path(name), shown(mode, 5));
+                }
+                (_, None) => listing.imply(path(word)),
             }
         }
         listing
     }
 
+    /// Returns what layers show, the top layer first, as words of [`listing`].
+    fn shown_by(layers: &[&str]) -> String {
+        let layers: Vec<_> = layers.iter().map(|words| listing(words)).collect();
+        let found = to_show(&layers).into_iter().map(|(path, shown)| {
+            let path = std::str::from_utf8(&path).unwrap().to_owned();
+            let name = if path.is_empty() { "." } else { &path };
+            format!("{name}={:o}", shown.mode)
+        });
+        found.collect::<Vec<_>>().join(" ")
+    }
+
     #[test]
     fn listing_is_read_as_written() {
-        let mut listing = listing(&[
-            ("", 'i', 0),
-            ("a b\n", 'd', 0o1777),
-            ("\u{fc}", 'w', 0),
-            ("c", 'o', 0),
-            ("d", 'r', 0),
-        ]);
-        listing.list(
-            b"\xff".to_vec(),
-            Shown {
-                mtime: Time {
-                    seconds: -1,
-                    nanoseconds: 7,
-                },
-                ..shown(0, 9)
-            },
-        );
+        let mut listing = listing(". a=1777 -\u{fc} !c +d");
+        listing.list(b"a b\n".to_vec(), shown(0o1777, 5));
+        let mtime = Time::new(-1, 7);
+        let shown = Shown {
+            mtime,
+            ..shown(0, 9)
+        };
+        listing.list(b"\xff".to_vec(), shown);
         let bytes = listing.to_bytes();
         assert_eq!(Listing::parse(&bytes), Some(listing));
         assert_eq!(Listing::parse(b""), Some(Listing::default()));
@@ -335,78 +336,43 @@ mod tests {
 
     #[test]
     fn listing_of_a_lower_layer_shows_unless_it_is_hidden() {
-        let lower = [("", 'd', 0o711), ("a", 'd', 0o700), ("a/b", 'd', 0o1777)];
-        let top = [
-            ("", 'i', 0),
-            ("a", 'i', 0),
-            ("a/b", 'i', 0),
-            ("new", 'i', 0),
-        ];
-        let all = || vec![("", 0o711), ("a", 0o700), ("a/b", 0o1777)];
-        type Rows = &'static [(&'static str, char, u32)];
-        let middles: [(Rows, Vec<(&str, u32)>); 9] = [
-            (&[], all()),
-            (&[("a", 'i', 0)], all()),
-            (
-                &[("a", 'd', 0o500)],
-                vec![("", 0o711), ("a", 0o500), ("a/b", 0o1777)],
-            ),
-            (&[("a", 'w', 0)], vec![("", 0o711)]),
-            (&[("a", 'o', 0)], vec![("", 0o711), ("a", 0o700)]),
-            (&[("a", 'r', 0)], vec![("", 0o711)]),
-            (&[("a/b", 'w', 0)], vec![("", 0o711), ("a", 0o700)]),
-            (&[("a/b", 'o', 0)], all()),
-            (
-                &[("", 'd', 0o755)],
-                vec![("", 0o755), ("a", 0o700), ("a/b", 0o1777)],
-            ),
-        ];
-        for (middle, expected) in middles {
-            let layers = [listing(&top), listing(middle), listing(&lower)];
-            let found = to_show(&layers);
-            let found: Vec<_> = found
-                .iter()
-                .map(|(path, shown)| (std::str::from_utf8(path).unwrap(), shown.mode))
-                .collect();
-            assert_eq!(found, expected, "{middle:?}");
+        for (middle, expected) in [
+            ("", ".=711 a=700 a/b=1777"),
+            ("a", ".=711 a=700 a/b=1777"),
+            ("a=500", ".=711 a=500 a/b=1777"),
+            ("-a", ".=711"),
+            ("!a", ".=711 a=700"),
+            ("+a", ".=711"),
+            ("-a/b", ".=711 a=700"),
+            ("!a/b", ".=711 a=700 a/b=1777"),
+            (".=755", ".=755 a=700 a/b=1777"),
+        ] {
+            let lower = ".=711 a=700 a/b=1777";
+            let found = shown_by(&[". a a/b new", middle, lower]);
+            assert_eq!(found, expected, "{middle}");
         }
-        let same = [listing(&[("", 'i', 0)]), listing(&[("", 'r', 0)])];
-        assert!(to_show(&same).is_empty());
+        assert_eq!(shown_by(&[".", "+."]), "");
     }
 
     #[test]
     fn listing_shows_a_directory_that_one_layer_alone_has_with_whiteouts() {
-        type Rows = &'static [(&'static str, char, u32)];
-        let whited: Rows = &[("", 'i', 0), ("a", 'd', 0o700), ("a/b", 'w', 0)];
-        let root: Rows = &[("", 'i', 0)];
-        let merged: Rows = &[("", 'i', 0), ("a", 'd', 0o700)];
-        let cases: [(&[Rows], &[&str]); 7] = [
-            (&[whited], &["", "a"]),
-            (&[&[("", 'i', 0), ("a", 'w', 0)]], &[""]),
-            (&[root, whited, root], &["", "a"]),
-            (&[whited, merged], &[]),
-            (&[merged, whited], &[]),
-            (&[&[("", 'i', 0), ("a", 'w', 0)], whited], &[]),
-            (
-                &[whited, &[("", 'i', 0), ("a", 'w', 0)], merged],
-                &["", "a"],
-            ),
-        ];
-        for (layers, expected) in cases {
-            let layers: Vec<_> = layers.iter().map(|rows| listing(rows)).collect();
-            let found = to_show(&layers);
-            assert!(
-                found.keys().eq(expected.iter().map(|p| p.as_bytes())),
-                "{layers:?}"
-            );
-            let mode = found.get(&b"a"[..]).map(|shown| shown.mode);
-            assert!(mode.is_none_or(|mode| mode == 0o700), "{layers:?}");
+        let (whited, merged) = (". a=700 -a/b", ". a=700");
+        for (layers, expected) in [
+            (&[whited][..], ".=755 a=700"),
+            (&[". -a"], ".=755"),
+            (&[".", whited, "."], ".=755 a=700"),
+            (&[whited, merged], ""),
+            (&[merged, whited], ""),
+            (&[". -a", whited], ""),
+            (&[whited, ". -a", merged], ".=755 a=700"),
+        ] {
+            assert_eq!(shown_by(layers), expected, "{layers:?}");
         }
     }
 
     #[test]
     fn listing_forgets_what_another_file_replaces() {
-        let mut listing = listing(&[("a", 'i', 0), ("a/b", 'd', 0), ("a-", 'i', 0)]);
+        let mut listing = listing("a a/b=0 a-");
         listing.forget(b"a");
         assert_eq!(listing.implied().collect::<Vec<_>>(), [b"a-"]);
     }

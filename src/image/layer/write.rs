@@ -4,12 +4,12 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat, mknodat};
-use nix::unistd::{Gid, Uid, fchown, ftruncate, symlinkat, write};
+use nix::unistd::{Gid, Uid, fchown, symlinkat};
 
 use super::attributes::{Attributes, Xattrs, set_times};
 use super::dirs::{Dirs, Missing};
@@ -300,10 +300,7 @@ impl<'a> Writer<'a> {
         let fd = self.make(base, "openat", |dir| {
             openat(dir, base, flags | OFlag::O_CLOEXEC, mode)
         })?;
-        match map {
-            None => copy(archive, &fd, u64::MAX)?,
-            Some(map) => copy_sparse(archive, &fd, &map)?,
-        }
+        archive.copy_body(&fd, map.as_ref())?;
         self.note_unsupported(meta.xattrs.apply(fd.as_fd())?);
         if let Some((uid, gid)) = self.owner(meta.uid, meta.gid, self.dirs.is_foreign()) {
             fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).call("fchown")?;
@@ -417,34 +414,4 @@ impl<'a> Writer<'a> {
         }
         self.defer(path, meta.uid, meta.gid, meta.mode, None)
     }
-}
-
-/// Copies the next `most` bytes of the body, or all of it.
-fn copy(archive: &mut Archive<Stream>, fd: &OwnedFd, most: u64) -> Parsed<()> {
-    let mut left = most;
-    while left > 0 {
-        let bytes = archive.peek_body()?;
-        if bytes.is_empty() {
-            break;
-        }
-        let n = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let n = match write(fd, &bytes[..n]) {
-            Err(Errno::EINTR) => continue,
-            written => written.call("write")?,
-        };
-        archive.consume_body(n);
-        left -= n as u64;
-    }
-    Ok(())
-}
-
-fn copy_sparse(archive: &mut Archive<Stream>, fd: &OwnedFd, map: &Map) -> Parsed<()> {
-    let signed =
-        |offset: u64| i64::try_from(offset).map_err(|_| Fault::Os("lseek".into(), Errno::EFBIG));
-    for segment in map.segments.iter().filter(|segment| segment.length > 0) {
-        let at = signed(segment.offset)?;
-        nix::unistd::lseek(fd, at, nix::unistd::Whence::SeekSet).call("lseek")?;
-        copy(archive, fd, segment.length)?;
-    }
-    ftruncate(fd, signed(map.size)?).call("ftruncate")
 }

@@ -61,11 +61,8 @@ fn images(source: &dyn Source) -> Result<Vec<Selected>> {
     let marker: Marker = oci::parse(&marker, Step::ParseOciLayout, &label)?;
     if !marker.image_layout_version.starts_with("1.") {
         let version = marker.image_layout_version;
-        return Err(Error::new(
-            Kind::Unsupported,
-            Step::OpenOCIImageLayout,
-            format_args!("{label}: version {}, not 1", shown(&version)),
-        ));
+        let why = format!("{label}: version {}, not 1", shown(&version));
+        return Err(Error::new(Kind::Unsupported, Step::OpenOCIImageLayout, why));
     }
     let index = read_document(source, "index.json")?;
     let listed = Index::parse_each(&index, &format!("{label}: index.json"), None)?;

@@ -307,11 +307,10 @@ fn stored(resolved: &Resolved) -> Vec<String> {
 pub(super) fn names(names: &[Reference]) -> Result<Vec<String>> {
     let filed = |reference: &Reference| match reference {
         Reference::Named { digest: None, .. } => Ok(reference.stored_name().expect("it is a name")),
-        other => Err(Error::new(
-            Kind::Invalid,
-            Step::NameImage,
-            format_args!("{other} is not NAME[:TAG]"),
-        )),
+        other => {
+            let why = format_args!("{other} is not NAME[:TAG]");
+            Err(Error::new(Kind::Invalid, Step::NameImage, why))
+        }
     };
     names.iter().map(filed).collect()
 }

@@ -272,11 +272,8 @@ pub(super) fn not_found(
     known: &[Descriptor],
     also: Option<&'static str>,
 ) -> Error {
-    let error = Error::new(
-        Kind::NotFound,
-        Step::FindImage,
-        format_args!("{reference}: not in the store"),
-    );
+    let why = format_args!("{reference}: not in the store");
+    let error = Error::new(Kind::NotFound, Step::FindImage, why);
     let names = known.iter().filter_map(|d| d.annotation(REF_NAME));
     let names = names.chain(also);
     let wanted = reference.to_string();

@@ -124,12 +124,8 @@ pub(crate) fn default_path() -> Result<PathBuf> {
             let error = Error::new(Kind::NotFound, Step::OpenStore, why);
             return error.with_cure("a directory that the program names, tare --store DIR");
         }
-        Error::new(
-            Kind::NotFound,
-            Step::OpenStore,
-            "neither XDG_DATA_HOME nor HOME is an absolute path",
-        )
-        .with_cure("TARE_STORE=/some/directory")
+        let why = "neither XDG_DATA_HOME nor HOME is an absolute path";
+        Error::new(Kind::NotFound, Step::OpenStore, why).with_cure("TARE_STORE=/some/directory")
     })
 }
 
@@ -137,11 +133,8 @@ pub(crate) fn default_path() -> Result<PathBuf> {
 /// which files run in sandboxes.
 fn check_owner(root: &Path) -> Result<()> {
     let wrong = |why: String| {
-        Error::new(
-            Kind::Permission,
-            Step::OpenStore,
-            format_args!("{root:?}: {why}"),
-        )
+        let why = format_args!("{root:?}: {why}");
+        Error::new(Kind::Permission, Step::OpenStore, why)
     };
     let metadata =
         fs::metadata(root).map_err(|e| Error::io(Step::OpenStore, format_args!("{root:?}"), e))?;

@@ -199,16 +199,7 @@ impl<I: Input> Archive<I> {
         if self.body > EXTENSION_MAX {
             return refuse("extended header above 1 MiB");
         }
-        let mut bytes = Vec::with_capacity(self.body as usize);
-        loop {
-            let part = self.peek_body()?;
-            if part.is_empty() {
-                break;
-            }
-            let n = part.len();
-            bytes.extend_from_slice(part);
-            self.consume_body(n);
-        }
+        let bytes = self.read_body()?;
         match self.input.skip_zeros(std::mem::take(&mut self.padding)) {
             true => Ok(bytes),
             false => refuse("data behind an extended header"),
@@ -268,10 +259,7 @@ impl<I: Input> Archive<I> {
             mode: header.mode,
             uid: id(pax.uid.unwrap_or(header.uid))?,
             gid: id(pax.gid.unwrap_or(header.gid))?,
-            mtime: pax.mtime.unwrap_or(Time {
-                seconds: header.mtime,
-                nanoseconds: 0,
-            }),
+            mtime: pax.mtime.unwrap_or(Time::new(header.mtime, 0)),
             xattrs: pax.xattrs,
         })
     }

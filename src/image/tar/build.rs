@@ -253,12 +253,7 @@ mod tests {
         let Ok(Some(read)) = archive.next() else {
             panic!("{entry:?} is not read back");
         };
-        let mut content = Vec::new();
-        while let Ok(part @ [_, ..]) = archive.peek_body() {
-            content.extend_from_slice(part);
-            let n = part.len();
-            archive.consume_body(n);
-        }
+        let content = archive.read_body().unwrap();
         assert!(matches!(archive.next(), Ok(None)), "{entry:?}");
         (read, content)
     }
@@ -308,10 +303,7 @@ mod tests {
         ] {
             for id in [0, SEVEN as u32, SEVEN as u32 + 1, u32::MAX - 1] {
                 let mut sent = entry(b"d/", What::Directory);
-                sent.mtime = Time {
-                    seconds,
-                    nanoseconds,
-                };
+                sent.mtime = Time::new(seconds, nanoseconds);
                 (sent.uid, sent.gid) = (id, id);
                 assert_eq!(format!("{:?}", round(&sent, b"").0), format!("{sent:?}"));
             }

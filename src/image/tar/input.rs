@@ -79,27 +79,39 @@ pub(crate) trait Input {
     }
 }
 
-/// An archive in memory, shown whole.
-#[cfg(test)]
+/// An archive in memory, shown in pieces.
+#[cfg(any(test, feature = "bench"))]
 pub(crate) struct Slice<'a> {
     bytes: &'a [u8],
     at: usize,
+    piece: usize,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 impl<'a> Slice<'a> {
+    #[cfg(test)]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self::in_pieces(bytes, bytes.len())
+    }
+
+    pub(crate) fn in_pieces(bytes: &'a [u8], piece: usize) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            piece,
+        }
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 impl Input for Slice<'_> {
     fn peek(&mut self) -> &[u8] {
-        &self.bytes[self.at..]
+        let end = self.bytes.len().min(self.at + self.piece);
+        &self.bytes[self.at..end]
     }
 
     fn consume(&mut self, n: usize) {
+        assert!(n <= self.piece, "consumed more than was shown");
         self.at += n;
     }
 

@@ -45,8 +45,8 @@ fn line(entry: Entry, archive: &mut Archive<Slice<'_>>) -> Parsed<String> {
     let (mut link, mut size, mut device) = (Vec::new(), 0, (0, 0));
     let mut content = Vec::new();
     let kind = match entry.what {
-        What::File(stored, map) => {
-            let stored = body(archive, stored)?;
+        What::File(_, map) => {
+            let stored = archive.read_body()?;
             (content, size) = spread(stored, map);
             "file"
         }
@@ -76,17 +76,6 @@ fn line(entry: Entry, archive: &mut Archive<Slice<'_>>) -> Parsed<String> {
     Ok(format!(
         "{kind} x{name} x{link} {size} {mode:o} {uid} {gid} {time} {major}:{minor} {digest}"
     ))
-}
-
-fn body(archive: &mut Archive<Slice<'_>>, size: u64) -> Parsed<Vec<u8>> {
-    let mut bytes = Vec::new();
-    while (bytes.len() as u64) < size {
-        let part = archive.peek_body()?;
-        bytes.extend_from_slice(part);
-        let n = part.len();
-        archive.consume_body(n);
-    }
-    Ok(bytes)
 }
 
 /// Returns the beginning of a file with filled holes, and the size of the whole
