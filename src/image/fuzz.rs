@@ -101,12 +101,10 @@ pub(crate) fn layer(data: &[u8]) {
     let fd = File::open(&root).expect("a directory");
     let victim = cage.join("victim");
     let before = seen(&victim);
-    let user = nix::unistd::geteuid();
     let options = Options {
-        ids: if user.is_root() {
-            Ids::Root
-        } else {
-            Ids::Single
+        ids: match nix::unistd::geteuid().is_root() {
+            true => Ids::Root,
+            false => Ids::Single,
         },
         whiteouts: match flags & 2 {
             0 => Whiteouts::Convert,
@@ -245,19 +243,10 @@ fn check(found: &Resolved) {
     let words = config.entrypoint.iter().chain(&config.cmd);
     let pairs = config.env.iter().flat_map(|(name, value)| [name, value]);
     assert!(words.chain(pairs).all(|text| !text.contains('\0')));
-    assert!(
-        config
-            .env
-            .iter()
-            .all(|(name, _)| !name.is_empty() && !name.contains('='))
-    );
-    assert!(
-        config
-            .workdir
-            .iter()
-            .chain(&config.volumes)
-            .all(|path| path.is_absolute())
-    );
+    let mut names = config.env.iter().map(|(name, _)| name);
+    assert!(names.all(|name| !name.is_empty() && !name.contains('=')));
+    let mut paths = config.workdir.iter().chain(&config.volumes);
+    assert!(paths.all(|path| path.is_absolute()));
 }
 
 /// Resolves a source in memory: an index, a manifest, a config and a
@@ -349,13 +338,8 @@ pub(crate) fn reference(data: &[u8]) {
     }
     if let Ok(platform) = text.parse::<super::Platform>() {
         assert!(platform.serves(&platform));
-        assert_eq!(
-            platform
-                .to_string()
-                .parse::<super::Platform>()
-                .expect("as written"),
-            platform
-        );
+        let again = platform.to_string().parse::<super::Platform>();
+        assert_eq!(again.expect("as written"), platform);
     }
 }
 

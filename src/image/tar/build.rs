@@ -261,29 +261,19 @@ mod tests {
     #[test]
     fn entry_of_every_kind_is_read_back() {
         let long = [b"d/".repeat(300), b"\xff\xfe\n=x".to_vec()].concat();
-        for name in [
-            &b"a"[..],
-            &[b'n'; 100],
-            &[b'n'; 101],
-            &long,
-            "\u{e4}".as_bytes(),
-        ] {
-            let whats: [fn(&[u8]) -> What; 6] = [
-                |_| What::File(3, None),
-                |name| What::Link(name.to_vec()),
-                |name| What::Symlink(name.to_vec()),
-                |_| What::Char(4095, (1 << 20) - 1),
-                |_| What::Block(1, 2),
-                |_| What::Fifo,
-            ];
-            for what in whats {
-                let mut sent = entry(name, what(name));
+        let (hundred, more) = ([b'n'; 100], [b'n'; 101]);
+        for name in [&b"a"[..], &hundred, &more, &long, "\u{e4}".as_bytes()] {
+            for (what, body) in [
+                (What::File(3, None), "abc"),
+                (What::Link(name.to_vec()), ""),
+                (What::Symlink(name.to_vec()), ""),
+                (What::Char(4095, (1 << 20) - 1), ""),
+                (What::Block(1, 2), ""),
+                (What::Fifo, ""),
+            ] {
+                let mut sent = entry(name, what);
                 sent.xattrs = vec![(b"user.x".to_vec(), b"\0=\n\xff".to_vec())];
-                let body = if matches!(sent.what, What::File(..)) {
-                    &b"abc"[..]
-                } else {
-                    b""
-                };
+                let body = body.as_bytes();
                 let (read, content) = round(&sent, body);
                 assert_eq!(format!("{read:?}"), format!("{sent:?}"));
                 assert_eq!(content, body);
@@ -293,17 +283,13 @@ mod tests {
 
     #[test]
     fn numbers_and_times_that_do_not_fit_are_read_back() {
-        for (seconds, nanoseconds) in [
-            (0, 0),
-            (1, 5),
-            (-1, 0),
-            (-2, 500_000_000),
-            (-1, 999_999_999),
-            (8_589_934_592, 1),
-        ] {
+        let half = Time::new(-2, 500_000_000);
+        let last = Time::new(-1, 999_999_999);
+        let times = [(0, 0), (1, 5), (-1, 0), (8_589_934_592, 1)].map(|(s, ns)| Time::new(s, ns));
+        for mtime in times.into_iter().chain([half, last]) {
             for id in [0, SEVEN as u32, SEVEN as u32 + 1, u32::MAX - 1] {
                 let mut sent = entry(b"d/", What::Directory);
-                sent.mtime = Time::new(seconds, nanoseconds);
+                sent.mtime = mtime;
                 (sent.uid, sent.gid) = (id, id);
                 assert_eq!(format!("{:?}", round(&sent, b"").0), format!("{sent:?}"));
             }
@@ -319,27 +305,16 @@ mod tests {
             vec![segment(4096, 2), segment(1 << 40, 1)],
         ] {
             let body = &b"abc"[..segments.iter().map(|s| s.length as usize).sum()];
-            let sent = entry(
-                b"s",
-                What::File(
-                    0,
-                    Some(Map {
-                        segments,
-                        size: (1 << 40) + 1,
-                    }),
-                ),
-            );
+            let size = (1 << 40) + 1;
+            let sent = entry(b"s", What::File(0, Some(Map { segments, size })));
             let (read, content) = round(&sent, body);
             let (What::File(_, Some(map)), What::File(_, Some(was))) = (read.what, &sent.what)
             else {
                 panic!("no map");
             };
-            let held = |map: &Map| {
-                map.segments
-                    .iter()
-                    .filter(|s| s.length > 0)
-                    .copied()
-                    .collect::<Vec<_>>()
+            let held = |map: &Map| -> Vec<Segment> {
+                let held = map.segments.iter().filter(|s| s.length > 0);
+                held.copied().collect()
             };
             assert_eq!((map.size, held(&map)), (was.size, held(was)));
             assert_eq!(content, body);

@@ -94,6 +94,9 @@ const PAX: [(&str, &[&[u8]]); 40] = [
     ("GNU.dumpdir", &[b"Yx"]),
 ];
 
+type Record = (String, Vec<u8>);
+type Records = Vec<Record>;
+
 /// Approximate number of faults in an archive.
 struct Faults(usize);
 
@@ -133,8 +136,7 @@ fn global(tar: Tar, random: &mut Random, faults: &Faults) -> Tar {
             false => vec![("comment".into(), b"c".to_vec())],
         },
     };
-    let body = pax_records(&as_records(&records));
-    member(tar, random, faults, b'g', b"pax_global_header", &body)
+    extended(tar, random, faults, b'g', &records)
 }
 
 /// Composes an entry, with the headers before it.
@@ -151,16 +153,14 @@ fn entry(mut tar: Tar, random: &mut Random, faults: &Faults) -> Tar {
     if sparse {
         let (records, mapped) = pax_sparse(random, &body);
         body = mapped;
-        let records = pax_records(&as_records(&records));
-        tar = member(tar, random, faults, b'x', b"PaxHeaders/x", &records);
+        tar = extended(tar, random, faults, b'x', &records);
     } else if random.once(3) {
         let some = random.below(3);
         let mut records = records(random, some, faults);
         if random.once(4) && (flag != b'S' || faults.here(random)) {
             records.push(("size".into(), body.len().to_string().into_bytes()));
         }
-        let records = pax_records(&as_records(&records));
-        tar = member(tar, random, faults, b'x', b"PaxHeaders/x", &records);
+        tar = extended(tar, random, faults, b'x', &records);
     }
     for long in [b'L', b'K'] {
         if random.once(8) {
@@ -185,15 +185,11 @@ fn entry(mut tar: Tar, random: &mut Random, faults: &Faults) -> Tar {
 }
 
 /// Composes records of a sparse file in a format of PAX, with the body.
-fn pax_sparse(random: &mut Random, body: &[u8]) -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
+fn pax_sparse(random: &mut Random, body: &[u8]) -> (Records, Vec<u8>) {
     let first = random.below(body.len() + 1);
     let gap = random.below(1000);
-    let mut map = vec![
-        gap,
-        first,
-        gap + first + random.below(1000),
-        body.len() - first,
-    ];
+    let second = gap + first + random.below(1000);
+    let mut map = vec![gap, first, second, body.len() - first];
     if random.once(3) {
         map.extend([map[2] + map[3], 0]);
     }
@@ -201,12 +197,8 @@ fn pax_sparse(random: &mut Random, body: &[u8]) -> (Vec<(String, Vec<u8>)>, Vec<
     let record = |key: &str, value: &dyn ToString| {
         (format!("GNU.sparse.{key}"), value.to_string().into_bytes())
     };
-    let join = |sep: &str| {
-        map.iter()
-            .map(usize::to_string)
-            .collect::<Vec<_>>()
-            .join(sep)
-    };
+    let texts: Vec<_> = map.iter().map(usize::to_string).collect();
+    let join = |sep: &str| texts.join(sep);
     let mut records = Vec::new();
     if random.once(3) {
         records.push(("path".to_owned(), b"GNUSparseFile.0/sparse".to_vec()));
@@ -240,11 +232,19 @@ fn pax_sparse(random: &mut Random, body: &[u8]) -> (Vec<(String, Vec<u8>)>, Vec<
     (records, body.to_vec())
 }
 
-fn as_records(records: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
-    records.iter().map(|(k, v)| (&k[..], &v[..])).collect()
+fn extended(tar: Tar, random: &mut Random, faults: &Faults, flag: u8, records: &[Record]) -> Tar {
+    let records: Vec<_> = records.iter().map(|(k, v)| (&k[..], &v[..])).collect();
+    member(
+        tar,
+        random,
+        faults,
+        flag,
+        b"PaxHeaders/x",
+        &pax_records(&records),
+    )
 }
 
-fn records(random: &mut Random, most: usize, faults: &Faults) -> Vec<(String, Vec<u8>)> {
+fn records(random: &mut Random, most: usize, faults: &Faults) -> Records {
     let mut records = Vec::new();
     for _ in 0..most {
         let (key, values) = PAX[random.below(PAX.len())];
@@ -323,19 +323,15 @@ fn member(
         put(337, &number(random, faults, device / 2, 8));
     }
     if magic == b"ustar\x0000" && random.once(6) {
-        put(
-            345,
-            random.one(&[b"pre", b"pre/fix", b"/", b"pre/", b"pre\0junk", b"\0junk"]),
-        );
+        let prefixes: [&[u8]; 6] = [b"pre", b"pre/fix", b"/", b"pre/", b"pre\0junk", b"\0junk"];
+        put(345, random.one(&prefixes));
     }
     if magic == b"ustar  \0" && random.once(12) {
         put(345, random.one(&[b"00000000017\0", b"pre", b"pre/fix"]));
     }
     if faults.here(random) {
-        put(
-            345,
-            random.one(&[b"pre", b"00000000001\0", b"\0junk", b"1234567 8/"]),
-        );
+        let prefixes: [&[u8]; 4] = [b"pre", b"00000000001\0", b"\0junk", b"1234567 8/"];
+        put(345, random.one(&prefixes));
     }
     if faults.here(random) {
         put(508, b"tar\0");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Archives made by hand: habits of writers in use, and disagreements of readers
-//! that `tests/layer/archives.rs` does not unpack.
+//! Archives made by hand: habits of writers in use, and disagreements of
+//! readers that `tests/layer/archives.rs` does not unpack.
 
 use super::build::{GNU, Head, Tar, pax_records, sign};
 

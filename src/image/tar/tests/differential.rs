@@ -37,13 +37,9 @@ const PEERS: [Peer; 3] = [
     },
 ];
 
-/// A known difference of a peer.
-struct Difference {
-    peer: &'static str,
-    /// Returns whether an archive shows the difference.
-    has: fn(&[u8]) -> bool,
-    field: Field,
-}
+/// A known difference: the peer, the field, and whether an archive shows the
+/// difference.
+type Difference = (&'static str, Field, fn(&[u8]) -> bool);
 
 /// Fields that may differ, by position in a line.
 #[derive(Clone, Copy)]
@@ -59,67 +55,43 @@ enum Field {
 const DIFFERENCES: [Difference; 7] = [
     // Takes the times of a GNU header for a prefix; the others, and GNU tar,
     // for times.
-    Difference {
-        peer: "tarfile",
-        has: |archive| has_header(archive, |h| is_gnu(h) && h[345] != 0),
-        field: Field::Name,
-    },
+    ("tarfile", Field::Name, has_gnu_prefix),
     // Sees no prefix in a GNU header. Go does, and so do the image engines.
-    Difference {
-        peer: "libarchive",
-        has: |archive| has_header(archive, |h| is_gnu(h) && h[345] != 0),
-        field: Field::Name,
-    },
+    ("libarchive", Field::Name, has_gnu_prefix),
     // With an extended header anywhere before, looks for the body of a hard
     // link whose header has a size. The others expect no body, and take such a
     // body for a bad header.
-    Difference {
-        peer: "libarchive",
-        has: |archive| {
-            has_header(archive, |h| matches!(h[156], b'x' | b'g'))
-                && has_header(archive, |h| {
-                    h[156] == b'1' && h[124..136].iter().any(|b| !matches!(b, b'0' | b' ' | 0))
-                })
-        },
-        field: Field::Rest,
-    },
+    ("libarchive", Field::Rest, |archive| {
+        let has_size = |h: &[u8]| !h[124..136].iter().all(|b| matches!(b, b'0' | b' ' | 0));
+        has_header(archive, |h| matches!(h[156], b'x' | b'g'))
+            && has_header(archive, |h| h[156] == b'1' && has_size(h))
+    }),
     // Obeys a global time. Go, libarchive and the image engines do not.
-    Difference {
-        peer: "tarfile",
-        has: |archive| has_header(archive, |h| h[156] == b'g') && holds(archive, b"mtime="),
-        field: Field::Mtime,
-    },
+    ("tarfile", Field::Mtime, |archive| {
+        has_header(archive, |h| h[156] == b'g') && holds(archive, b"mtime=")
+    }),
     // Merges an access control list into the mode. The library drops the list
     // with a note, as Go and tarfile do.
-    Difference {
-        peer: "libarchive",
-        has: |archive| holds(archive, b"SCHILY.acl."),
-        field: Field::Mode,
-    },
+    ("libarchive", Field::Mode, |archive| {
+        holds(archive, b"SCHILY.acl.")
+    }),
     // Reads -1.25 as -1 and 0.25; every other reader as -2 and 0.75.
-    Difference {
-        peer: "libarchive",
-        has: |archive| holds(archive, b"mtime=-"),
-        field: Field::Mtime,
-    },
+    ("libarchive", Field::Mtime, |archive| {
+        holds(archive, b"mtime=-")
+    }),
     // Loses a PAX target of a symlink if the header has no target. Go's writer
     // makes such headers for a target without ASCII.
-    Difference {
-        peer: "libarchive",
-        has: |archive| {
-            let bare = |block: &[u8]| block[156] == b'2' && block[157] == 0;
-            holds(archive, b"linkpath=") && archive.chunks_exact(512).any(bare)
-        },
-        field: Field::Link,
-    },
+    ("libarchive", Field::Link, |archive| {
+        holds(archive, b"linkpath=") && has_header(archive, |h| h[156] == b'2' && h[157] == 0)
+    }),
 ];
+
+fn has_gnu_prefix(archive: &[u8]) -> bool {
+    has_header(archive, |h| &h[257..265] == b"ustar  \0" && h[345] != 0)
+}
 
 fn has_header(archive: &[u8], is: impl Fn(&[u8]) -> bool) -> bool {
     archive.chunks_exact(512).any(is)
-}
-
-fn is_gnu(header: &[u8]) -> bool {
-    &header[257..265] == b"ustar  \0"
 }
 
 fn holds(archive: &[u8], mark: &[u8]) -> bool {
@@ -168,11 +140,9 @@ impl Peer {
 
     /// Returns fields of an archive's lines that are not compared.
     fn excused(&self, archive: &[u8]) -> Vec<Field> {
-        let known = DIFFERENCES.iter().filter(|d| d.peer == self.name);
-        known
-            .filter(|d| (d.has)(archive))
-            .map(|d| d.field)
-            .collect()
+        let known = DIFFERENCES.iter();
+        let shown = known.filter(|(peer, _, has)| *peer == self.name && has(archive));
+        shown.map(|(_, field, _)| *field).collect()
     }
 
     /// Compares the peer's lists with the library's; returns whether the peer
