@@ -49,13 +49,8 @@ impl Files<'_> {
     pub fn get_tar(&self, path: impl AsRef<Path>, archive: impl Write) -> Result<Copied> {
         let (step, path) = (Step::GetArchive, path.as_ref());
         let _without = WithoutSignal::begin();
-        export::export(
-            step,
-            &self.root(step, path)?,
-            path,
-            archive,
-            Fidelity::Whole,
-        )
+        let root = self.root(step, path)?;
+        export::export(step, &root, path, archive, Fidelity::Whole)
     }
 
     /// Copies a file or directory of the caller to `path` inside; the parent of

@@ -91,11 +91,8 @@ impl<W: Write> Export<W> {
     fn tree(&mut self, top: &DirHandle, answer: &Answer) -> Result<()> {
         self.directory(top, b"./", answer)?;
         let mut left = Vec::new();
-        self.content(
-            ReadDir::new(self.step, top.enter(self.step, Path::new("."), 0)?),
-            b"",
-            &mut left,
-        )?;
+        let dir = top.enter(self.step, Path::new("."), 0)?;
+        self.content(ReadDir::new(self.step, dir), b"", &mut left)?;
         while let Some(name) = left.pop() {
             let path = Path::new(OsStr::from_bytes(&name));
             match top.enter_with(self.step, path, NO_LINKS | WANT_XATTRS) {
@@ -258,16 +255,14 @@ impl<W: Write> Export<W> {
             (false, _) => 0o777,
         };
         let (seconds, nanoseconds) = stat.mtime();
+        let seconds = seconds.clamp(*TIMES.start(), *TIMES.end());
         let entry = Entry {
             name: name.to_vec(),
             what,
             mode: stat.permissions() & keep,
             uid: if whole { stat.uid() } else { 0 },
             gid: if whole { stat.gid() } else { 0 },
-            mtime: Time::new(
-                seconds.clamp(*TIMES.start(), *TIMES.end()),
-                nanoseconds.min(999_999_999),
-            ),
+            mtime: Time::new(seconds, nanoseconds.min(999_999_999)),
             xattrs,
         };
         let written = self.builder.entry(&entry);

@@ -118,13 +118,8 @@ fn import_tree(import: &mut Import<'_>, to: &Path, local: &Path, from: &OwnedFd)
             let name = entry.file_name();
             if !matches!(name.to_bytes(), b"." | b"..") {
                 let below = below.join(OsStr::from_bytes(name.to_bytes()));
-                if import_entry(
-                    import,
-                    &to.join(&below),
-                    &local.join(&below),
-                    fd.as_fd(),
-                    name,
-                )? {
+                let (to, local) = (to.join(&below), local.join(&below));
+                if import_entry(import, &to, &local, fd.as_fd(), name)? {
                     left.push(below);
                 }
             }
@@ -273,13 +268,8 @@ fn get_tree(step: Step, root: &DirHandle, path: &Path, local: &Path) -> Result<C
         let exporting = thread::Builder::new()
             .name("tare-get".into())
             .spawn_scoped(scope, || {
-                export(
-                    step,
-                    root,
-                    path,
-                    io::BufWriter::with_capacity(64 << 10, ours),
-                    Fidelity::Plain,
-                )
+                let ours = io::BufWriter::with_capacity(64 << 10, ours);
+                export(step, root, path, ours, Fidelity::Plain)
             })
             .map_err(|e| Error::io(step, "start a thread", e))?;
         let unpacked = layer::unpack(theirs, into.as_fd(), &how, &mut |_| {});

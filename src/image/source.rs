@@ -105,10 +105,9 @@ pub(crate) fn open_layout(path: &Path) -> Result<Layout> {
 
 /// Finds an image in a source; the content decides the format.
 pub(crate) fn find(source: &dyn Source, selector: &Selector) -> Result<Resolved> {
-    match source.open("oci-layout") {
-        Ok(_) => resolve::find(source, selector),
-        Err(e) if e.kind() == Kind::NotFound => docker::find(source, selector),
-        Err(e) => Err(e),
+    match is_layout(source)? {
+        true => resolve::find(source, selector),
+        false => docker::find(source, selector),
     }
 }
 
@@ -120,10 +119,17 @@ pub(crate) fn each(source: &dyn Source, selector: &Selector, take: &mut Take<'_>
     if selector.tag.is_some() {
         return take(find(source, selector)?);
     }
+    match is_layout(source)? {
+        true => resolve::each(source, selector, take),
+        false => docker::each(source, selector, take),
+    }
+}
+
+/// Returns whether the source is an OCI image layout.
+fn is_layout(source: &dyn Source) -> Result<bool> {
     match source.open("oci-layout") {
-        Ok(_) => resolve::each(source, selector, take),
-        Err(e) if e.kind() == Kind::NotFound => docker::each(source, selector, take),
-        Err(e) => Err(e),
+        Err(e) if e.kind() == Kind::NotFound => Ok(false),
+        opened => opened.map(|_| true),
     }
 }
 
@@ -198,10 +204,8 @@ fn open_regular(path: &Path) -> io::Result<(File, u64)> {
         return Err(io::Error::from_raw_os_error(libc::EISDIR));
     }
     if !metadata.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "not a regular file",
-        ));
+        let why = "not a regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
     Ok((file, metadata.len()))
 }

@@ -101,15 +101,7 @@ impl Source for Archive {
             let subject = format!("{:?}: no member {}", self.path, shown(name));
             Error::new(Kind::NotFound, Step::ReadImageArchive, subject)
         })?;
-        let window = Window {
-            file: &self.file,
-            at,
-            left: size,
-        };
-        Ok(Member {
-            reader: Box::new(BufReader::with_capacity(1 << 17, window)),
-            size,
-        })
+        Ok(Window::member(&self.file, at, size))
     }
 
     fn label(&self) -> String {
@@ -118,10 +110,22 @@ impl Source for Archive {
 }
 
 /// A part of a file, read without moving the file's offset.
-struct Window<'a> {
+pub(super) struct Window<'a> {
     file: &'a File,
     at: u64,
     left: u64,
+}
+
+impl<'a> Window<'a> {
+    /// Returns the member of these bytes of a file.
+    pub(super) fn member(file: &'a File, at: u64, size: u64) -> Member<'a> {
+        let left = size;
+        let window = Self { file, at, left };
+        Member {
+            reader: Box::new(BufReader::with_capacity(1 << 17, window)),
+            size,
+        }
+    }
 }
 
 impl Read for Window<'_> {
@@ -131,10 +135,8 @@ impl Read for Window<'_> {
             .min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let n = self.file.read_at(&mut buffer[..most], self.at)?;
         if n == 0 && most > 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the archive is cut short",
-            ));
+            let why = "the file is cut short";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
         }
         self.at += n as u64;
         self.left -= n as u64;

@@ -5,9 +5,8 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt as _;
 
+use super::archive::Window;
 use super::{Layout, Member, Source};
 use crate::error::Result;
 
@@ -33,30 +32,12 @@ impl Opened {
     }
 }
 
-/// Reads a file from the beginning, with a private offset.
-struct FromStart<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for FromStart<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read_at(buffer, self.at)?;
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
 impl Source for Opened {
     fn open(&self, name: &str) -> Result<Member<'_>> {
         let Some((file, size)) = self.members.get(name) else {
             return self.layout.open(name);
         };
-        let reader = FromStart { file, at: 0 };
-        Ok(Member {
-            reader: Box::new(BufReader::with_capacity(1 << 17, reader)),
-            size: *size,
-        })
+        Ok(Window::member(file, 0, *size))
     }
 
     fn label(&self) -> String {

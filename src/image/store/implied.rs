@@ -19,8 +19,8 @@ use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 
 use super::Images;
-use super::fs::{make_dir, write_file};
-use super::layers::TREE;
+use super::fs::make_dir;
+use super::layers::{TREE, write_beside};
 use super::sync::FileSystem;
 use crate::error::{Error, Result, Step};
 use crate::image::digest::Digest;
@@ -34,10 +34,7 @@ const STEP: Step = Step::StackLayers;
 
 /// Writes the directories that the entries of a new layer list.
 pub(super) fn write_listing(staged: &Path, listing: &Listing) -> Result<()> {
-    let path = staged.join(LISTING);
-    write_file(&path, &listing.to_bytes(), 0o644)
-        .map(drop)
-        .map_err(|e| Error::io(Step::WriteLayerMetadata, format_args!("{path:?}"), e))
+    write_beside(staged, LISTING, &listing.to_bytes())
 }
 
 /// Returns whether a layer has a listing; version 1 of the format had none.

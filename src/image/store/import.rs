@@ -105,11 +105,7 @@ impl Images {
             .try_clone_to_owned()
             .map_err(|e| Error::io(Step::OpenImageArchive, format_args!("{path:?}"), e))?;
         let archive = self.archive(progress, |room| Archive::of(file.into(), &path, room))?;
-        let selector = Selector {
-            tag: options.select.clone(),
-            platform: options.platform.clone(),
-            names: true,
-        };
+        let selector = selector(options);
         let reference = Reference::Archive(path);
         self.load_all(&archive, selector, &reference, options, progress)
     }
@@ -164,11 +160,7 @@ impl Images {
         options: &ImportOptions,
         progress: &mut dyn Progress,
     ) -> Result<(Box<dyn Source>, Selector)> {
-        let mut selector = Selector {
-            tag: options.select.clone(),
-            platform: options.platform.clone(),
-            names: options.source_names,
-        };
+        let mut selector = selector(options);
         let source: Box<dyn Source> = match reference {
             Reference::Oci { path, tag } => {
                 selector.tag = tag.clone().or(selector.tag);
@@ -294,6 +286,14 @@ impl Images {
             }
         }
         Ok(None)
+    }
+}
+
+fn selector(options: &ImportOptions) -> Selector {
+    Selector {
+        tag: options.select.clone(),
+        platform: options.platform.clone(),
+        names: options.source_names,
     }
 }
 

@@ -87,19 +87,11 @@ impl Install<'_> {
         }
         let file_system = FileSystem::of(self.store.path())?;
         let scratch = self.store.scratch()?;
-        let staged = |n| scratch.path().join(format!("layer-{n}"));
-        let building = missing.into_iter().enumerate();
-        let building: BTreeMap<Digest, Building> = building
-            .map(|(n, (id, lock))| {
-                (
-                    id,
-                    Building {
-                        lock,
-                        staged: staged(n),
-                    },
-                )
-            })
-            .collect();
+        let build = |(n, (id, lock))| {
+            let staged = scratch.path().join(format!("layer-{n}"));
+            (id, Building { lock, staged })
+        };
+        let building = missing.into_iter().enumerate().map(build).collect();
         let layout = self.store.layout();
         let Some(reads) = self.reads(&layout, &scratch, &building)? else {
             return Ok(Attempt::Retry);

@@ -115,11 +115,15 @@ pub(super) fn staged_tree(staged: &Path) -> PathBuf {
 
 /// Writes the metadata of a new layer.
 pub(super) fn write_metadata(staged: &Path, metadata: &Metadata) -> Result<()> {
-    let path = staged.join(METADATA);
     let json = serde_json::to_vec(metadata).expect("metadata is plain data");
-    write_file(&path, &json, 0o644)
-        .map(drop)
-        .map_err(|e| Error::io(Step::WriteLayerMetadata, format_args!("{path:?}"), e))
+    write_beside(staged, METADATA, &json)
+}
+
+/// Writes a file beside the tree of a staged layer.
+pub(super) fn write_beside(staged: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = staged.join(name);
+    let written = write_file(&path, bytes, 0o644).map(drop);
+    written.map_err(|e| Error::io(Step::WriteLayerMetadata, format_args!("{path:?}"), e))
 }
 
 /// Reads the metadata of an unpacked layer.
