@@ -9,12 +9,11 @@ use std::thread;
 use tare::{Kind, Reason, Spec, spawn_in};
 
 use crate::harness::settle::{SOON, is_readable};
-use crate::harness::{Ground, sh, text};
+use crate::harness::{Ground, open_default, sh, text};
 
 #[test]
 fn closed_sandbox_refuses_its_other_holders() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let process = sandbox.spawn(sh("sleep 60")).unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| process.wait_with_output().unwrap());
@@ -36,8 +35,7 @@ fn closed_sandbox_refuses_its_other_holders() {
 
 #[test]
 fn begun_close_says_when_nothing_is_left() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let process = sandbox.spawn(sh("sleep 60")).unwrap();
     let cgroup = sandbox.effective().unwrap().cgroup;
     let paths = cgroup["paths"].as_array().unwrap();
@@ -72,8 +70,7 @@ fn close_beside_resets_is_final() {
 
 #[test]
 fn output_limit_of_the_command_holds_when_waited_for_later() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let process = sandbox.spawn(sh("yes").output_limit(1000)).unwrap();
     let output = process.wait_with_output().unwrap();
     assert_eq!(output.status.reason, Reason::Output);

@@ -8,7 +8,7 @@ use tare::{Command, Reason, Sandbox, Size, Stdout};
 use tare_oracle::need;
 
 use crate::harness::settle::await_that;
-use crate::harness::{Ground, sh, text};
+use crate::harness::{Ground, open_default, sh, text};
 
 /// Threads of process 1.
 fn threads(sandbox: &Sandbox) -> String {
@@ -27,8 +27,7 @@ fn used(ground: &Ground, json: &str) -> Sandbox {
 
 #[test]
 fn confined_commands_are_as_the_first_one() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let facts = "grep -E 'Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Sig[BIC]' /proc/self/status; umask; echo $PPID; \
                  ls /proc/self/fd | wc -l; pwd; env; ulimit -n; cut -d ' ' -f 4-6 /proc/self/stat | \
                  sed 's/[0-9][0-9]*/N/g'; unshare -n true 2>&1 || echo refused";

@@ -8,13 +8,12 @@ use tare::spec::Limits;
 use tare::{Command, Kind, Reason};
 use tare_oracle::need;
 
-use crate::harness::Ground;
+use crate::harness::{Ground, open_default};
 
 #[test]
 fn control_of_a_frozen_sandbox_waits_for_the_thaw() {
     need!(root, cgroup_v2);
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let sleep = sandbox.spawn(Command::from_argv(["sleep", "60"])).unwrap();
     sandbox.freeze().unwrap();
     let files = sandbox.files();

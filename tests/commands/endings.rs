@@ -10,7 +10,7 @@ use std::time::Duration;
 use tare::{Command, Process, Reason, Sandbox, Status, Stdin, Stdout};
 
 use crate::harness::settle::{SOON, await_that, is_readable};
-use crate::harness::{Ground, line, run, sh};
+use crate::harness::{Ground, line, open_default, run, sh};
 
 /// Counts processes of the sandbox with this text in their command line.
 pub(crate) fn count(sandbox: &Sandbox, what: &str) -> usize {
@@ -28,8 +28,7 @@ pub(crate) fn await_count(sandbox: &Sandbox, what: &str, wanted: usize) {
 
 #[test]
 fn ending_codes_and_signals_are_told() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     for (script, code, signal, reason, shell) in [
         ("exit 0", Some(0), None, Reason::Exited, 0),
         ("exit 137", Some(137), None, Reason::Exited, 137),
@@ -68,8 +67,7 @@ fn ending_with_a_core_says_so() {
 
 #[test]
 fn usage_counts_time_and_memory() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; dd if=/dev/zero of=/dev/null bs=32M count=1 2>/dev/null";
     let status = run(&sandbox, sh(script)).status;
     let usage = status.usage;
@@ -80,8 +78,7 @@ fn usage_counts_time_and_memory() {
 
 #[test]
 fn timeout_of_a_command_alone_comes_in_time() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     for capture in [false, true] {
         let mut alone = Command::from_argv(["sleep", "60"]).timeout(Duration::from_millis(300));
         if !capture {
@@ -97,8 +94,7 @@ fn timeout_of_a_command_alone_comes_in_time() {
 
 #[test]
 fn timeout_of_a_fork_bomb_ends_it() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     // Each generation loses its parent at once.
     let bomb =
         "f() { sleep 444 & if [ $1 -lt 40 ]; then f $(($1+1)) & fi; }; f 0 & f 0 & f 0; sleep 444";
@@ -109,8 +105,7 @@ fn timeout_of_a_fork_bomb_ends_it() {
 
 #[test]
 fn timeouts_of_many_commands_come_in_their_order() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let spawn = |ms| {
         let command = Command::from_argv(["sleep", "60"]).timeout(Duration::from_millis(ms));
         sandbox.spawn(command).unwrap()
@@ -159,8 +154,7 @@ fn output_over_the_limit_ends_the_command() {
 
 #[test]
 fn wait_by_descriptor_by_time_and_from_many_threads() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let process = sandbox.spawn(sh("sleep 0.3; exit 9")).unwrap();
     assert!(!is_readable(process.status_fd(), Duration::ZERO));
     assert_eq!(
@@ -183,8 +177,7 @@ fn wait_by_descriptor_by_time_and_from_many_threads() {
 
 #[test]
 fn wait_unless_a_descriptor_is_readable_ends_with_either() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let process = sandbox.spawn(sh("read line").stdin(Stdin::Piped)).unwrap();
     let (reader, mut writer) = std::io::pipe().unwrap();
     thread::scope(|scope| {
@@ -234,8 +227,7 @@ fn sandbox_end_is_the_end_of_its_commands() {
 
 #[test]
 fn reset_beside_running_commands_breaks_none() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {

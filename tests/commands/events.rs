@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tare::{Command, Event, Events, Kind};
 use tare_oracle::need;
 
-use crate::harness::settle::{SOON, children, helper_of, is_readable};
-use crate::harness::{Ground, holds_in_a_fork, run, sh};
+use crate::harness::settle::{SOON, is_readable, kill_init};
+use crate::harness::{Ground, holds_in_a_fork, open_default, run, sh};
 
 const SMALL: &str = r#"{"limits": {"memory": "24m", "swap": "0"}}"#;
 
@@ -80,16 +78,13 @@ fn events_end_with_the_sandbox() {
     assert_eq!(next(&events), Event::Gone);
     let sandbox = open();
     let events = sandbox.events().unwrap();
-    for init in children(helper_of(&sandbox), "tare-init") {
-        kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
-    }
+    kill_init(&sandbox);
     assert_eq!(next(&events), Event::Gone);
 }
 
 #[test]
 fn events_that_nothing_counts_are_refused_with_a_cure() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (ground, sandbox) = open_default();
     let error = sandbox.events().unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported, "{error}");
     assert_eq!(error.cure(), Some("open with limits.memory"), "{error}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tare::{Command, Kind, Reason, Sandbox, Stdin};
 
 use crate::harness::settle::{SOON, is_readable};
-use crate::harness::{Ground, line, sh};
+use crate::harness::{line, open_default, sh};
 
 fn ids(sandbox: &Sandbox) -> Vec<u64> {
     let running = sandbox.commands().unwrap();
@@ -18,8 +18,7 @@ fn ids(sandbox: &Sandbox) -> Vec<u64> {
 
 #[test]
 fn commands_that_run_are_listed_and_found() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     assert_eq!(sandbox.commands().unwrap(), []);
     let first = sandbox.spawn(sh("read line").stdin(Stdin::Piped)).unwrap();
     let second = sandbox
@@ -45,8 +44,7 @@ fn commands_that_run_are_listed_and_found() {
 
 #[test]
 fn command_without_a_handle_is_found_again() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let id = sandbox.spawn(sh("sleep 60")).unwrap().id();
     assert_eq!(ids(&sandbox), [id]);
     let process = sandbox.process(id).unwrap();
@@ -60,8 +58,7 @@ fn command_without_a_handle_is_found_again() {
 
 #[test]
 fn command_that_another_thread_runs_is_found() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     // With open pipes, and without, where the wait differs.
     for command in ["sleep 60", "exec sleep 60 >/dev/null 2>&1"] {
         let output = thread::scope(|scope| {
@@ -90,8 +87,7 @@ fn command_that_another_thread_runs_is_found() {
 
 #[test]
 fn list_takes_no_error_from_who_waits() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let stop = std::sync::atomic::AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -114,8 +110,7 @@ fn list_takes_no_error_from_who_waits() {
 
 #[test]
 fn numbers_go_on_after_a_reset() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let old = sandbox.spawn(sh("sleep 60")).unwrap();
     sandbox.reset().unwrap();
     assert_eq!(sandbox.commands().unwrap(), []);

@@ -11,7 +11,7 @@ use tare::{Command, Stdin, Stdout, Store};
 use tare_oracle::again::{passes_again, test_of, this_program};
 use tare_oracle::need;
 
-use crate::harness::{Ground, holds_in_a_fork, line, run, sh, text};
+use crate::harness::{Ground, holds_in_a_fork, line, open_default, run, sh, text};
 use crate::layout;
 
 /// Marks a process that a shell has prepared.
@@ -61,8 +61,7 @@ fn host_that_ignores_signals_and_hides_files_passes_on_the_first_alone() {
     behind(
         "trap '' INT QUIT TERM HUP PIPE USR1; umask 077; exec",
         || {
-            let ground = Ground::new();
-            let sandbox = ground.open();
+            let (_ground, sandbox) = open_default();
             // As exec(3) has it: HUP, INT, QUIT, USR1, TERM. PIPE is the
             // runtime's.
             assert_clean(&sandbox, 0x4207);
@@ -102,8 +101,7 @@ fn host_that_blocks_signals_has_clean_commands() {
 #[test]
 fn host_without_standard_streams_works() {
     behind("exec 0<&- 2>&-; exec", || {
-        let ground = Ground::new();
-        let sandbox = ground.open();
+        let (_ground, sandbox) = open_default();
         assert_eq!(
             text(&sandbox, sh("cat; ls /proc/self/fd | wc -l")).trim(),
             "4"
@@ -137,8 +135,7 @@ fn host_spared_when_memory_is_short_has_commands_that_are_not() {
         let shell = format!("export SCORE={score}; echo {own} >/proc/$$/oom_score_adj; exec");
         behind(&shell, || {
             let score = env::var("SCORE").unwrap();
-            let ground = Ground::new();
-            let sandbox = ground.open();
+            let (_ground, sandbox) = open_default();
             for pid in ["self", "1"] {
                 let script = format!("cat /proc/{pid}/oom_score_adj");
                 assert_eq!(line(&sandbox, &script), score, "{pid}");
@@ -166,8 +163,7 @@ fn host_streams_can_be_inherited() {
 
 #[test]
 fn host_forked_has_no_part_in_its_parents_sandboxes() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let process = sandbox.spawn(sh("sleep 0.3; exit 6")).unwrap();
     let held = (sandbox, process);
     let (sandbox, process) = holds_in_a_fork(held, |(sandbox, process)| {

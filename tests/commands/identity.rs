@@ -12,7 +12,7 @@ use tare::{Command, Sandbox, Spec, Store};
 use tare_oracle::again::{passes_again, test_of, this_program};
 use tare_oracle::{image, need, ordinary_user};
 
-use crate::harness::{Ground, line, run, sh, text};
+use crate::harness::{Ground, line, open_default, run, sh, text};
 use crate::odd::behind;
 
 /// The caller that a test process stands for.
@@ -111,8 +111,7 @@ pub(crate) fn ids_are_many(caller: &str) -> bool {
 #[test]
 fn caller_with_many_ids_keeps_the_owners_of_files() {
     for_each_caller(|caller| {
-        let ground = Ground::new();
-        let sandbox = ground.open();
+        let (_ground, sandbox) = open_default();
         let script = "touch /f && chown 7:8 /f 2>/dev/null; stat -c %u:%g /f";
         let owner = if ids_are_many(caller) { "7:8" } else { "0:0" };
         assert_eq!(line(&sandbox, script), owner);

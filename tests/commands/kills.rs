@@ -10,7 +10,7 @@ use tare::{Process, Reason, Sandbox, Status};
 
 use crate::endings::{await_count, count};
 use crate::harness::settle::SOON;
-use crate::harness::{Ground, line, run, sh};
+use crate::harness::{Ground, line, open_default, run, sh};
 
 const LONG: Duration = Duration::from_secs(2000);
 
@@ -81,8 +81,7 @@ fn kill_reaches_what_escaped_from_the_only_command() {
 
 #[test]
 fn kill_reaches_what_escaped_beside_another_command() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let script = "(setsid sleep 777 </dev/null >/dev/null 2>&1 &); sleep 888";
     let other = sandbox.spawn(sh(script)).unwrap();
     await_count(&sandbox, "sleep 777", 1);
@@ -105,8 +104,7 @@ fn kill_reaches_what_escaped_beside_another_command() {
 
 #[test]
 fn kill_spares_what_earlier_commands_left() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let leave = "(setsid sleep 777 </dev/null >/dev/null 2>&1 &)";
     run(&sandbox, sh(leave));
     await_count(&sandbox, "sleep 777", 1);
@@ -120,8 +118,7 @@ fn kill_spares_what_earlier_commands_left() {
 
 #[test]
 fn kill_spares_what_its_command_left_once_that_has_ended() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let ended = sandbox.spawn(sh(ESCAPE)).unwrap();
     assert!(ended.wait().unwrap().success());
     ended.kill().unwrap();
@@ -130,8 +127,7 @@ fn kill_spares_what_its_command_left_once_that_has_ended() {
 
 #[test]
 fn kill_reaches_what_escaped_from_a_command_with_a_time_limit() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let script = "(setsid sh -c 'sleep 111 &' &); sleep 600";
     let process = sandbox.spawn(sh(script).timeout(LONG)).unwrap();
     await_count(&sandbox, "sleep 111", 1);
@@ -142,8 +138,7 @@ fn kill_reaches_what_escaped_from_a_command_with_a_time_limit() {
 
 #[test]
 fn signal_ends_the_command_and_not_its_tree() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let signaled = sandbox.spawn(sh("sleep 222 & wait")).unwrap();
     await_count(&sandbox, "sleep 222", 1);
     let wrong = signaled.signal(-5).unwrap_err();
@@ -157,8 +152,7 @@ fn signal_ends_the_command_and_not_its_tree() {
 
 #[test]
 fn kill_reaches_what_is_just_being_forked() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     for n in 0..600u64 {
         let killed = sandbox.spawn(sh("sleep 444 & sleep 444")).unwrap();
         // The shell gets as far as its forks, a little earlier or later.
@@ -180,8 +174,7 @@ impl Drop for Busy<'_> {
 
 #[test]
 fn kill_is_told_when_all_are_dead_on_a_busy_machine() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let rested = AtomicBool::new(false);
     thread::scope(|scope| {
         let _busy = Busy(&rested);

@@ -7,12 +7,11 @@ use std::time::Duration;
 use tare::{Command, Sandbox};
 
 use crate::harness::settle::await_that;
-use crate::harness::{Ground, line, run, sh, text};
+use crate::harness::{Ground, line, open_default, run, sh, text};
 
 #[test]
 fn commands_from_many_threads_each_get_their_own_output() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     thread::scope(|scope| {
         for t in 0..8 {
             let sandbox = &sandbox;
@@ -31,8 +30,7 @@ fn commands_from_many_threads_each_get_their_own_output() {
 
 #[test]
 fn orphans_are_reaped() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     run(
         &sandbox,
         sh("for i in $(seq 200); do (sleep 0.05 &) ; done >/dev/null 2>&1 </dev/null"),
@@ -46,8 +44,7 @@ fn orphans_are_reaped() {
 
 #[test]
 fn process_one_cannot_be_ended_from_inside() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     run(
         &sandbox,
         sh("for s in 1 2 9 11 15 17 19 34; do kill -$s 1; done; kill -9 -1"),

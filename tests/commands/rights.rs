@@ -8,7 +8,7 @@ use std::time::Duration;
 use tare::spec::Rlimit;
 use tare::{Kind, Reason, Size};
 
-use crate::harness::{Ground, line, sh, text};
+use crate::harness::{Ground, line, open_default, sh, text};
 
 /// Returns whether this process may raise hard limits for a command: in the
 /// machine's own user namespace, with CAP_SYS_RESOURCE.
@@ -30,8 +30,7 @@ fn own_limit() -> u64 {
 
 #[test]
 fn rlimit_above_the_callers_hard_limit_takes_a_capability() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let hard = own_limit() + 1;
     let above = || sh("ulimit -Hr").rlimit("rtprio", Rlimit { soft: 0, hard });
     if raises_limits(&sandbox.effective().unwrap().ids) {
@@ -60,8 +59,7 @@ fn rlimit_above_the_callers_hard_limit_takes_a_capability() {
 /// as another user.
 #[test]
 fn rights_hold_in_each_way_of_starting() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let facts = "umask; ulimit -n; grep CapEff /proc/self/status | cut -f 2";
     let command = || {
         sh(facts)

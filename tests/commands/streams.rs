@@ -12,7 +12,7 @@ use nix::fcntl::{F_SETFD, FdFlag, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use tare::{Capture, Command, Kind, Stdin, Stdout, Waited};
 
-use crate::harness::{Ground, run, sh, text};
+use crate::harness::{Ground, open_default, run, sh, text};
 
 fn cat() -> Command {
     Command::new("cat")
@@ -20,8 +20,7 @@ fn cat() -> Command {
 
 #[test]
 fn stdin_bytes_of_any_size_arrive_and_end() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     for size in [0, 1, 4096, 65_537, 1 << 20] {
         let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
         let output = run(&sandbox, cat().stdin(Stdin::Bytes(bytes.clone())));
@@ -31,8 +30,7 @@ fn stdin_bytes_of_any_size_arrive_and_end() {
 
 #[test]
 fn stdin_stream_is_read_until_it_is_closed() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let process = sandbox.spawn(cat().stdin(Stdin::Piped)).unwrap();
     let mut to = File::from(process.take_stdin().unwrap());
     let mut from = File::from(process.take_stdout().unwrap());
@@ -51,16 +49,14 @@ fn stdin_stream_is_read_until_it_is_closed() {
 
 #[test]
 fn stdin_of_a_pipe_without_a_writer_is_at_its_end() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     // `run` closes its unused end.
     assert_eq!(text(&sandbox, cat().stdin(Stdin::Piped)), "");
 }
 
 #[test]
 fn streams_of_the_caller_are_used_in_place() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (ground, sandbox) = open_default();
     let path = ground.path("log");
     fs::write(ground.path("in"), "from a file").unwrap();
     let log = File::create(&path).unwrap();
@@ -77,8 +73,7 @@ fn streams_of_the_caller_are_used_in_place() {
 /// even if the caller waits for the end alone.
 #[test]
 fn stream_that_a_command_closes_is_at_its_end() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let (mut from, to) = std::io::pipe().unwrap();
     let reader = thread::spawn(move || {
         let mut read = Vec::new();
@@ -108,8 +103,7 @@ fn numbered(ground: &Ground, count: usize) -> Vec<OwnedFd> {
 
 #[test]
 fn fds_end_up_under_their_numbers_however_these_collide() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (ground, sandbox) = open_default();
     let up: Vec<u32> = (3..23).collect();
     let down: Vec<u32> = (3..23).rev().collect();
     let apart = vec![3, 1023, 7, 500, 4];
@@ -127,8 +121,7 @@ fn fds_end_up_under_their_numbers_however_these_collide() {
 
 #[test]
 fn fds_wrong_numbers_are_refused() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (ground, sandbox) = open_default();
     for numbers in [&[2][..], &[0], &[1024], &[u32::MAX], &[5, 6, 5]] {
         let mut command = Command::new("true");
         for (fd, number) in numbered(&ground, numbers.len()).into_iter().zip(numbers) {
@@ -163,8 +156,7 @@ fn fds_of_the_host_are_not_inherited() {
 
 #[test]
 fn streams_go_nowhere_alone_and_together() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let script = "echo a; echo b >&2; echo c";
     let none = sh(script).stdout(Stdout::Null).stderr(Stdout::Merged);
     assert_eq!(text(&sandbox, none), "");
@@ -190,8 +182,7 @@ fn descriptor_by_number_is_copied() {
 
 #[test]
 fn capture_by_steps_tells_signals_and_deadlines() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let process = sandbox
         .spawn(sh("echo first; sleep 0.2; echo second"))
         .unwrap();

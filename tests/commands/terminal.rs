@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tare::{Kind, Process, Reason, Size};
 
-use crate::harness::{Ground, run, sh};
+use crate::harness::{open_default, run, sh};
 
 const SIZE: Size = Size {
     rows: 24,
@@ -40,8 +40,7 @@ fn master(process: &Process) -> File {
 
 #[test]
 fn terminal_is_all_three_streams_and_has_the_size() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let script =
         "test -t 0 && test -t 1 && test -t 2 && tty && stty size && echo $TERM; echo err >&2";
     let output = run(&sandbox, sh(script).tty(SIZE));
@@ -52,8 +51,7 @@ fn terminal_is_all_three_streams_and_has_the_size() {
 
 #[test]
 fn terminal_is_controlling_and_its_keys_are_signals() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let process = sandbox
         .spawn(sh("echo ready; exec sleep 60").tty(SIZE))
         .unwrap();
@@ -66,8 +64,7 @@ fn terminal_is_controlling_and_its_keys_are_signals() {
 
 #[test]
 fn terminal_resize_is_seen_and_signaled() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let script = "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.05; done";
     let process = sandbox.spawn(sh(script).tty(SIZE)).unwrap();
     let mut master = master(&process);
@@ -86,8 +83,7 @@ fn terminal_resize_is_seen_and_signaled() {
 
 #[test]
 fn terminal_echoes_and_passes_lines_both_ways() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let process = sandbox
         .spawn(sh("read line; echo got $line").tty(SIZE))
         .unwrap();
@@ -99,8 +95,7 @@ fn terminal_echoes_and_passes_lines_both_ways() {
 
 #[test]
 fn terminal_first_one_is_the_console_and_later_ones_work() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let first = sandbox
         .spawn(sh("echo ready; read line").tty(SIZE))
         .unwrap();
@@ -122,8 +117,7 @@ fn terminal_first_one_is_the_console_and_later_ones_work() {
 #[test]
 fn terminal_belongs_to_its_user() {
     tare_oracle::need!(root);
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let output = run(
         &sandbox,
         sh("stat -c %u:%g:%a $(tty); echo x >$(tty)")

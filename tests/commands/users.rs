@@ -11,14 +11,13 @@ use tare::{Command, Kind, Sandbox, Spec};
 use tare_oracle::again::{all_pass_again, passes_again, this_program};
 use tare_oracle::{need, ordinary_user};
 
-use crate::harness::{Ground, sh, text};
+use crate::harness::{Ground, open_default, sh, text};
 use crate::trees::Mounted;
 
 #[test]
 fn user_words_give_ids_groups_and_home() {
     need!(root);
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     for (user, expected) in [
         ("", "0 0 0 /root"),
         ("root", "0 0 0 /root"),
@@ -39,8 +38,7 @@ fn user_words_give_ids_groups_and_home() {
 
 #[test]
 fn user_unknown_or_malformed_is_refused() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     for (user, kind) in [
         ("no-such-user", Kind::NotFound),
         ("root:no-such-user", Kind::NotFound),
@@ -65,8 +63,7 @@ fn user_unknown_or_malformed_is_refused() {
 #[test]
 fn user_who_is_not_root_has_no_capability() {
     need!(root);
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let command = sh("grep Cap /proc/self/status | grep -v CapBnd").user("alice");
     let shown = text(&sandbox, command);
     assert_eq!(shown.matches("0000000000000000").count(), 4, "{shown}");

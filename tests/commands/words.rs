@@ -3,12 +3,11 @@
 
 use tare::{Command, Kind, Spec};
 
-use crate::harness::{Ground, copy_program, line, sh, text};
+use crate::harness::{Ground, copy_program, line, open_default, sh, text};
 
 #[test]
 fn argv_wrong_words_are_refused_by_name() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let cases = [
         (Command::new(""), "check command: argv"),
         (Command::from_argv([""; 0]), "check command: argv"),
@@ -67,8 +66,7 @@ fn env_later_words_win() {
 
 #[test]
 fn env_of_one_mebibyte_arrives() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let mut command = sh("env | grep ^LONG | wc -c");
     for n in 0..16 {
         command = command.env(format!("LONG{n:02}"), "x".repeat(64 << 10));

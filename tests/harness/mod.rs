@@ -102,6 +102,13 @@ impl Ground {
     }
 }
 
+/// A new ground, and a sandbox with the defaults on it.
+pub(crate) fn open_default() -> (Ground, Sandbox) {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    (ground, sandbox)
+}
+
 /// A root directory with busybox for everything, a few users, and links to
 /// follow.
 pub(crate) fn busybox_tree(root: &Path) {

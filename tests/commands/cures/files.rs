@@ -10,12 +10,11 @@ use tare::files::OpenOptions;
 
 use super::{command, cure};
 use crate::blocks::{Head, Tar};
-use crate::harness::{Ground, line, text};
+use crate::harness::{line, open_default, text};
 
 #[test]
 fn file_at_a_path_that_begins_as_it_should_is_read() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let error = sandbox.files().read("etc/passwd").unwrap_err();
     let begin = cure(&error);
     let begin = begin.strip_prefix("a path that begins with ").unwrap();
@@ -24,8 +23,7 @@ fn file_at_a_path_that_begins_as_it_should_is_read() {
 
 #[test]
 fn file_opens_with_the_options_that_its_error_names() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let files = sandbox.files();
     let new = OpenOptions::new;
     let error = files.open("/new", &new()).unwrap_err();
@@ -54,8 +52,7 @@ fn file_opens_with_the_options_that_its_error_names() {
 
 #[test]
 fn file_above_the_limit_is_read_by_a_higher_one_or_in_parts() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let files = sandbox.files();
     let error = files.read_at_most("/etc/passwd", 4).unwrap_err();
     assert_eq!(cure(&error), "a higher limit, or open it and read in parts");
@@ -75,8 +72,7 @@ fn file_above_the_limit_is_read_by_a_higher_one_or_in_parts() {
 
 #[test]
 fn file_that_is_none_is_read_by_a_command() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let files = sandbox.files();
     for path in ["/proc/uptime", "/dev/null"] {
         let cure = cure(&files.read(path).unwrap_err());
@@ -89,8 +85,7 @@ fn file_that_is_none_is_read_by_a_command() {
 /// Files of sysfs have the size of a page, and fewer bytes.
 #[test]
 fn file_that_holds_less_than_its_size_is_put_as_a_copy() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (ground, sandbox) = open_default();
     let files = sandbox.files();
     let file = "/sys/kernel/profiling";
     let error = files.put(file, "/tmp/f").unwrap_err();
@@ -111,8 +106,7 @@ fn file_that_holds_less_than_its_size_is_put_as_a_copy() {
 
 #[test]
 fn file_that_changes_is_put_once_its_writer_has_ended() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (ground, sandbox) = open_default();
     let files = sandbox.files();
     let path = ground.path("changing");
     let content = vec![1; 1 << 20];
@@ -136,8 +130,7 @@ fn file_that_changes_is_put_once_its_writer_has_ended() {
 
 #[test]
 fn files_are_copied_into_the_directory_that_the_error_wants() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (ground, sandbox) = open_default();
     let files = sandbox.files();
     let full = ground.dir("full");
     fs::write(full.join("file"), "x").unwrap();
@@ -151,8 +144,7 @@ fn files_are_copied_into_the_directory_that_the_error_wants() {
 
 #[test]
 fn files_of_ids_that_the_sandbox_has_are_unpacked() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let files = sandbox.files();
     let put = |id: u64| {
         let tar = Tar::new()

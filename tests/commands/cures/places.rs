@@ -10,7 +10,7 @@ use tare_oracle::{need, ordinary_user};
 
 use super::machine::{LOOP, TOLD, TRIES, assert_cured, told};
 use super::{command, cure};
-use crate::harness::{Ground, line};
+use crate::harness::{Ground, line, open_default};
 use crate::identity::{CALLER, again, for_callers, is_again};
 use crate::odd::{CHROOT, behind, landlock, on};
 
@@ -155,8 +155,7 @@ fn root_with_the_capabilities_of_the_cure_maps_ids() {
 fn user_with_ids_becomes_root_of_them() {
     let name = "cures::places::user_with_ids_becomes_root_of_them";
     if is_again() {
-        let ground = Ground::new();
-        let sandbox = ground.open();
+        let (_ground, sandbox) = open_default();
         let ran = sandbox.run(tare::Command::new("true").user("1000"));
         if env::var_os("TARE_TEST_MANY").is_some() {
             assert!(ran.unwrap().status.success());

@@ -5,7 +5,7 @@ use serde_json::json;
 use tare::spec::Rlimit;
 
 use super::cure;
-use crate::harness::{Ground, sh, text};
+use crate::harness::{Ground, open_default, sh, text};
 
 #[test]
 fn command_with_a_limit_of_the_sandbox_has_it() {
@@ -26,8 +26,7 @@ fn command_with_a_limit_of_the_sandbox_has_it() {
 /// No process has a limit of descriptors above `fs.nr_open`, proc_sys_fs(5).
 #[test]
 fn command_with_a_limit_as_its_error_has_it_runs() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let with = |hard: &str| sh("ulimit -Hn").rlimit("nofile", hard.parse().unwrap());
     let cure = cure(&sandbox.run(with("unlimited")).unwrap_err());
     let most = cure.strip_prefix("nofile of at most ").unwrap();

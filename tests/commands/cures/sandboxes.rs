@@ -2,7 +2,6 @@
 //! Cures of sandboxes, pools and commands.
 
 use std::fs;
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
@@ -12,8 +11,8 @@ use tare::{Command, Error, Kind, Pool, PoolSize, Sandbox, Spec, Store};
 use tare_oracle::need;
 
 use super::{cure, quoted};
-use crate::harness::settle::await_some;
-use crate::harness::{Ground, holds_in_a_fork, line, sh};
+use crate::harness::settle::{await_some, kill_init};
+use crate::harness::{Ground, holds_in_a_fork, line, open_default, sh};
 
 #[track_caller]
 fn works(sandbox: &Sandbox) {
@@ -22,8 +21,7 @@ fn works(sandbox: &Sandbox) {
 
 #[test]
 fn command_without_a_limit_has_time() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let error = sandbox
         .spawn(sh("true").timeout(Duration::ZERO))
         .unwrap_err();
@@ -33,8 +31,7 @@ fn command_without_a_limit_has_time() {
 
 #[test]
 fn command_that_is_named_runs() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (_ground, sandbox) = open_default();
     let error = sandbox.image_command::<&str>(&[]).unwrap_err();
     let program = cure(&error);
     let program = program.strip_prefix("name a program, such as ").unwrap();
@@ -44,8 +41,7 @@ fn command_that_is_named_runs() {
 
 #[test]
 fn command_in_a_directory_that_is_there_starts() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (ground, sandbox) = open_default();
     let error = sandbox.spawn(sh("pwd").cwd("/not/there")).unwrap_err();
     let cure = cure(&error);
     assert!(
@@ -88,28 +84,11 @@ fn command_beyond_the_limit_of_processes_starts_in_each_way() {
 
 #[test]
 fn sandbox_that_is_closed_has_another_opened() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (ground, sandbox) = open_default();
     sandbox.close().unwrap();
     let error = sandbox.run(sh("true")).unwrap_err();
     assert_eq!(cure(&error), "open another");
     works(&ground.open());
-}
-
-/// Kills the process that keeps a sandbox alive.
-fn kill_init(sandbox: &Sandbox) {
-    let pidfd = sandbox.pidfd().unwrap();
-    // SAFETY: numbers, and the pointer that may be NULL.
-    let killed = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            libc::SIGKILL,
-            0,
-            0,
-        )
-    };
-    assert_eq!(killed, 0);
 }
 
 #[test]
@@ -133,8 +112,7 @@ fn sandbox_that_is_gone_is_opened_or_reset() {
 
 #[test]
 fn sandbox_of_a_parent_has_one_opened_in_the_child() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
+    let (ground, sandbox) = open_default();
     holds_in_a_fork(sandbox, |sandbox| {
         let told = sandbox.run(sh("true")).err();
         let told = told.is_some_and(|e| e.cure() == Some("open one in this process"));
