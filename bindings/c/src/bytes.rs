@@ -8,12 +8,10 @@ use serde::Serialize;
 use tare_core::{Error, Kind, Result};
 
 use crate::handle::{self, Noun};
-use crate::out::Out;
 use crate::value::value;
 
 /// Bytes that a call returned, most often JSON text. Owned by the caller, freed
 /// with tare_bytes_free().
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_bytes {
     _opaque: [u8; 0],
 }
@@ -42,11 +40,9 @@ impl Bytes {
 }
 
 /// Hands JSON text over to the caller.
-pub(crate) fn give_json(json: &impl Serialize, out: Out<*mut tare_bytes>) -> Result<()> {
+pub(crate) fn json(value: &impl Serialize) -> Result<*mut tare_bytes> {
     let wrong = |e| Error::new(Kind::Internal, "write JSON", e);
-    let text = serde_json::to_vec(json).map_err(wrong)?;
-    out.set(handle::give(Bytes::new(text))?);
-    Ok(())
+    handle::give(Bytes::new(serde_json::to_vec(value).map_err(wrong)?))
 }
 
 /// The bytes themselves, with a NUL behind the last, so that JSON can be read

@@ -37,7 +37,6 @@ pub const TARE_COMMAND_UMASK: u64 = 2;
 /// An additional descriptor for a command.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_fd {
     /// The caller's; stays the caller's.
     pub fd: i32,
@@ -48,7 +47,6 @@ pub struct tare_fd {
 /// A resource limit of a command, getrlimit(2).
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_rlimit {
     /// As in `limits.rlimits` of the spec, but not `locks`: `nofile`.
     pub name: *const c_char,
@@ -64,7 +62,6 @@ pub struct tare_rlimit {
 /// call returns.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_command {
     /// sizeof(tare_command), set by the caller.
     pub size: u64,

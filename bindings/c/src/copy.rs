@@ -10,11 +10,10 @@ use serde::Serialize;
 use tare_core::files::Copied;
 use tare_core::{Error, Result, WithoutSignal};
 
-use crate::bytes::{give_json, tare_bytes};
-use crate::call::call;
+use crate::bytes::tare_bytes;
 use crate::error::tare_error;
 use crate::input;
-use crate::out::Out;
+use crate::out::set_json_or_null;
 use crate::sandbox::tare_sandbox;
 use crate::user::reach;
 
@@ -24,15 +23,22 @@ struct Report {
     left_out: Vec<String>,
 }
 
-fn report(copied: Copied, out: Option<Out<*mut tare_bytes>>) -> Result<()> {
-    let Some(out) = out else {
-        return Ok(());
+/// Makes a call that copies.
+///
+/// # Safety
+/// As [`Out::optional`](crate::out::Out::optional).
+unsafe fn copy(
+    report_or_null: *mut *mut tare_bytes,
+    work: impl FnOnce() -> Result<Copied>,
+) -> *mut tare_error {
+    let report = || {
+        let Copied {
+            entries, left_out, ..
+        } = work()?;
+        Ok(Report { entries, left_out })
     };
-    let report = Report {
-        entries: copied.entries,
-        left_out: copied.left_out,
-    };
-    give_json(&report, out)
+    // SAFETY: this function's own.
+    unsafe { set_json_or_null(report_or_null, "report_or_null", report) }
 }
 
 /// Copies a file or directory of the caller's into the sandbox. Contents,
@@ -57,17 +63,13 @@ pub unsafe extern "C-unwind" fn tare_file_put(
     path: *const c_char,
     report_or_null: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for all of them.
-        let (local, path, out) = unsafe {
-            (
-                input::path(local, "local")?,
-                input::path(path, "path")?,
-                Out::optional(report_or_null, "report_or_null")?,
-            )
-        };
-        report(reach(sandbox)?.files().put(local, path)?, out)
-    })
+    // SAFETY: the caller's word for all of them.
+    unsafe {
+        copy(report_or_null, || {
+            let (local, path) = (input::path(local, "local")?, input::path(path, "path")?);
+            reach(sandbox)?.files().put(local, path)
+        })
+    }
 }
 
 /// Copies a file or directory out of the sandbox; a link at `path` is followed.
@@ -91,17 +93,13 @@ pub unsafe extern "C-unwind" fn tare_file_get(
     local: *const c_char,
     report_or_null: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for all of them.
-        let (path, local, out) = unsafe {
-            (
-                input::path(path, "path")?,
-                input::path(local, "local")?,
-                Out::optional(report_or_null, "report_or_null")?,
-            )
-        };
-        report(reach(sandbox)?.files().get(path, local)?, out)
-    })
+    // SAFETY: the caller's word for all of them.
+    unsafe {
+        copy(report_or_null, || {
+            let (path, local) = (input::path(path, "path")?, input::path(local, "local")?);
+            reach(sandbox)?.files().get(path, local)
+        })
+    }
 }
 
 /// Extracts a tar archive below a directory of the sandbox: contents, modes,
@@ -124,17 +122,14 @@ pub unsafe extern "C-unwind" fn tare_file_put_tar(
     archive_fd: i32,
     report_or_null: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (dir, out) = unsafe {
-            (
-                input::path(dir, "dir")?,
-                Out::optional(report_or_null, "report_or_null")?,
-            )
-        };
-        let archive = File::from(input::descriptor(archive_fd, "archive_fd")?);
-        report(reach(sandbox)?.files().put_tar(dir, archive)?, out)
-    })
+    // SAFETY: the caller's word for both.
+    unsafe {
+        copy(report_or_null, || {
+            let dir = input::path(dir, "dir")?;
+            let archive = File::from(input::descriptor(archive_fd, "archive_fd")?);
+            reach(sandbox)?.files().put_tar(dir, archive)
+        })
+    }
 }
 
 /// Writes a tar archive of `path` of the sandbox: of a directory with all
@@ -157,21 +152,18 @@ pub unsafe extern "C-unwind" fn tare_file_get_tar(
     archive_fd: i32,
     report_or_null: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (path, out) = unsafe {
-            (
-                input::path(path, "path")?,
-                Out::optional(report_or_null, "report_or_null")?,
-            )
-        };
-        let archive = File::from(input::descriptor(archive_fd, "archive_fd")?);
-        // Dropping the writer writes once more after an error.
-        let _without = WithoutSignal::begin();
-        let mut parts = BufWriter::with_capacity(64 << 10, archive);
-        let copied = reach(sandbox)?.files().get_tar(path, &mut parts)?;
-        let flushed = parts.flush();
-        flushed.map_err(|e| Error::io("get archive", "write archive", e))?;
-        report(copied, out)
-    })
+    // SAFETY: the caller's word for both.
+    unsafe {
+        copy(report_or_null, || {
+            let path = input::path(path, "path")?;
+            let archive = File::from(input::descriptor(archive_fd, "archive_fd")?);
+            // Dropping the writer writes once more after an error.
+            let _without = WithoutSignal::begin();
+            let mut parts = BufWriter::with_capacity(64 << 10, archive);
+            let copied = reach(sandbox)?.files().get_tar(path, &mut parts)?;
+            let flushed = parts.flush();
+            flushed.map_err(|e| Error::io("get archive", "write archive", e))?;
+            Ok(copied)
+        })
+    }
 }

@@ -12,13 +12,12 @@ use crate::call::call;
 use crate::error::tare_error;
 use crate::handle::{self, Noun};
 use crate::input;
-use crate::out::{Out, OutStruct};
+use crate::out::{Out, OutStruct, set_handle};
 use crate::sandbox::tare_sandbox;
 use crate::stat::tare_stat;
 use crate::user::reach;
 
 /// A directory of a sandbox that is being listed. Freed with tare_dir_free().
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_dir {
     _opaque: [u8; 0],
 }
@@ -48,17 +47,15 @@ pub unsafe extern "C-unwind" fn tare_dir_open(
     path: *const c_char,
     out: *mut *mut tare_dir,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (path, out) = unsafe { (input::path(path, "path")?, Out::new(out, "out")?) };
-        let entries = reach(sandbox)?.files().read_dir(path)?;
-        let name = CString::default();
-        out.set(handle::give(Directory(Mutex::new(Listing {
-            entries,
-            name,
-        })))?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for both.
+    unsafe {
+        set_handle(out, || {
+            let path = input::path(path, "path")?;
+            let entries = reach(sandbox)?.files().read_dir(path)?;
+            let name = CString::default();
+            Ok(Directory(Mutex::new(Listing { entries, name })))
+        })
+    }
 }
 
 /// Reads the next entry, without `.` and `..`, in no order. A file made or

@@ -40,7 +40,6 @@ pub const TARE_KIND_INTERNAL: u32 = 12;
 
 /// The reason of a failed call. Owned by the caller, readable from any thread,
 /// freed with tare_error_free().
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_error {
     _opaque: [u8; 0],
 }

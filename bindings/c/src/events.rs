@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use tare_core::{Event, Events, Result};
 
-use crate::call::call;
 use crate::error::tare_error;
 use crate::handle::{self, Noun};
 use crate::input::Input;
-use crate::out::{Out, OutStruct};
+use crate::out::{set_handle, set_struct};
 use crate::sandbox::{self, tare_sandbox};
 use crate::value::value;
 
@@ -22,7 +21,6 @@ pub const TARE_EVENT_OOM: u64 = 1;
 pub const TARE_EVENT_GONE: u64 = 2;
 
 /// The events of a sandbox. Freed with tare_events_free().
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_events {
     _opaque: [u8; 0],
 }
@@ -35,7 +33,6 @@ impl Noun for Events {
 /// An event of a sandbox.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_event {
     /// sizeof(tare_event), set by the caller.
     pub size: u64,
@@ -69,12 +66,8 @@ pub unsafe extern "C-unwind" fn tare_sandbox_events(
     sandbox: *const tare_sandbox,
     out: *mut *mut tare_events,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        out.set(handle::give(sandbox::get(sandbox)?.events()?)?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set_handle(out, || sandbox::get(sandbox)?.events()) }
 }
 
 /// A descriptor for poll(2) and epoll(7), not to be read from: readable when
@@ -102,21 +95,22 @@ pub unsafe extern "C-unwind" fn tare_events_next(
     events: *mut tare_events,
     out: *mut tare_event,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { OutStruct::new(out)? };
-        let (kind, oom_kills) = match get(events)?.next()? {
-            None => (TARE_EVENT_NONE, 0),
-            Some(Event::OomKills(kills)) => (TARE_EVENT_OOM, kills),
-            Some(_) => (TARE_EVENT_GONE, 0),
-        };
-        out.set(&tare_event {
-            size: 0,
-            kind,
-            oom_kills,
-        });
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe {
+        set_struct(out, || {
+            let (kind, oom_kills) = match get(events)?.next()? {
+                None => (TARE_EVENT_NONE, 0),
+                Some(Event::OomKills(kills)) => (TARE_EVENT_OOM, kills),
+                Some(_) => (TARE_EVENT_GONE, 0),
+            };
+            let size = 0;
+            Ok(tare_event {
+                size,
+                kind,
+                oom_kills,
+            })
+        })
+    }
 }
 
 /// Frees the handle. NULL and freed handles are ignored.

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tare_core::Result;
-use tare_core::image::{Image, ImportOptions};
+use tare_core::image::{Image, Images, ImportOptions, Progress, Reference};
 
-use crate::bytes::{give_json, tare_bytes};
-use crate::call::call;
+use crate::bytes::{json, tare_bytes};
 use crate::error::{c_text, tare_error};
 use crate::handle::{self, Noun, wrong};
 use crate::input::{self, Input};
-use crate::out::Out;
+use crate::out::{set, set_handle, set_json};
 use crate::progress::{Callback, tare_progress_fn};
 use crate::store::{self, tare_store};
 use crate::value::value;
@@ -28,7 +27,6 @@ pub const TARE_IMPORT_NO_SYNC: u64 = 2;
 
 /// An image ready for use, and held: no process removes its layers from the
 /// store while there is a handle. Freed with tare_image_free().
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_image {
     _opaque: [u8; 0],
 }
@@ -47,7 +45,6 @@ impl Noun for ImageObject {
 /// Options of an import. All zeros but the size is the default.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_import_options {
     /// sizeof(tare_import_options), set by the caller.
     pub size: u64,
@@ -113,15 +110,36 @@ impl tare_import_options {
     }
 }
 
-pub(crate) fn give(image: Image, out: Out<*mut tare_image>) -> Result<()> {
-    let reference = c_text(&image.reference().to_string());
-    let digest = image.digest().map(|digest| c_text(&digest.to_string()));
-    out.set(handle::give(ImageObject {
-        image,
-        reference,
-        digest,
-    })?);
-    Ok(())
+impl ImageObject {
+    pub(crate) fn new(image: Image) -> Self {
+        Self {
+            reference: c_text(&image.reference().to_string()),
+            digest: image.digest().map(|digest| c_text(&digest.to_string())),
+            image,
+        }
+    }
+}
+
+/// Makes a call that brings images, with the arguments of the caller.
+///
+/// # Safety
+/// As [`input::text`] and [`input::read`]; pointers of the options are as the
+/// header says.
+unsafe fn bring<T>(
+    store: *const tare_store,
+    reference: *const c_char,
+    options_or_null: *const tare_import_options,
+    work: impl FnOnce(&Images, &Reference, &ImportOptions, &mut dyn Progress) -> Result<T>,
+) -> Result<T> {
+    // SAFETY: this function's own.
+    let (reference, (options, mut progress)) = unsafe {
+        (
+            input::text(reference, "reference")?,
+            input::read_or_zero(options_or_null)?.read()?,
+        )
+    };
+    let images = store::get(store)?.store.images().clone();
+    work(&images, &reference.parse()?, &options, &mut progress)
 }
 
 /// The image behind a handle.
@@ -150,21 +168,12 @@ pub unsafe extern "C-unwind" fn tare_store_import(
     options_or_null: *const tare_import_options,
     out: *mut *mut tare_image,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for all of them.
-        let (reference, (options, mut progress), out) = unsafe {
-            (
-                input::text(reference, "reference")?,
-                input::read_or_zero(options_or_null)?.read()?,
-                Out::new(out, "out")?,
-            )
-        };
-        let images = store::get(store)?.store.images().clone();
-        give(
-            images.import(&reference.parse()?, &options, &mut progress)?,
-            out,
-        )
-    })
+    // SAFETY: the caller's word for all of them.
+    unsafe {
+        set_handle(out, || {
+            bring(store, reference, options_or_null, Images::import).map(ImageObject::new)
+        })
+    }
 }
 
 /// Brings every image of an OCI layout or an archive into the store, each under
@@ -188,19 +197,12 @@ pub unsafe extern "C-unwind" fn tare_store_load(
     options_or_null: *const tare_import_options,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for all of them.
-        let (reference, (options, mut progress), out) = unsafe {
-            (
-                input::text(reference, "reference")?,
-                input::read_or_zero(options_or_null)?.read()?,
-                Out::new(out, "out")?,
-            )
-        };
-        let images = store::get(store)?.store.images().clone();
-        let loaded = images.load(&reference.parse()?, &options, &mut progress)?;
-        give_json(&loaded, out)
-    })
+    // SAFETY: the caller's word for all of them.
+    unsafe {
+        set_json(out, || {
+            bring(store, reference, options_or_null, Images::load)
+        })
+    }
 }
 
 /// tare_store_load() of an archive that is open: a file, a pipe or a socket.
@@ -219,22 +221,18 @@ pub unsafe extern "C-unwind" fn tare_store_load_fd(
     options_or_null: *const tare_import_options,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for all of them.
-        let ((options, mut progress), out) = unsafe {
-            (
-                input::read_or_zero(options_or_null)?.read()?,
-                Out::new(out, "out")?,
-            )
-        };
-        // Fails with EBADF if the descriptor is not open, and keeps the file
-        // open until the call returns, even if another thread closes the
-        // descriptor.
-        let archive = input::descriptor(archive_fd, "archive_fd")?;
-        let images = store::get(store)?.store.images().clone();
-        let loaded = images.load_from(archive.as_fd(), &options, &mut progress)?;
-        give_json(&loaded, out)
-    })
+    // SAFETY: the caller's word for both.
+    unsafe {
+        set_json(out, || {
+            let (options, mut progress) = input::read_or_zero(options_or_null)?.read()?;
+            // Fails with EBADF if the descriptor is not open, and keeps the
+            // file open until the call returns, even if another thread closes
+            // the descriptor.
+            let archive = input::descriptor(archive_fd, "archive_fd")?;
+            let images = store::get(store)?.store.images().clone();
+            images.load_from(archive.as_fd(), &options, &mut progress)
+        })
+    }
 }
 
 /// Opens an image by any reference: a name or a digest in the store; `oci:` and
@@ -255,21 +253,12 @@ pub unsafe extern "C-unwind" fn tare_store_image(
     options_or_null: *const tare_import_options,
     out: *mut *mut tare_image,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for all of them.
-        let (reference, (options, mut progress), out) = unsafe {
-            (
-                input::text(reference, "reference")?,
-                input::read_or_zero(options_or_null)?.read()?,
-                Out::new(out, "out")?,
-            )
-        };
-        let images = store::get(store)?.store.images().clone();
-        give(
-            images.image_with(&reference.parse()?, &options, &mut progress)?,
-            out,
-        )
-    })
+    // SAFETY: the caller's word for all of them.
+    unsafe {
+        set_handle(out, || {
+            bring(store, reference, options_or_null, Images::image_with).map(ImageObject::new)
+        })
+    }
 }
 
 /// Frees the handle of an image and releases its layers. NULL and freed handles
@@ -322,9 +311,6 @@ pub unsafe extern "C-unwind" fn tare_image_inspect(
     image: *const tare_image,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        give_json(&get(image)?.image, out)
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set(out, || json(&get(image)?.image)) }
 }

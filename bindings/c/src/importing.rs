@@ -8,18 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tare_core::Result;
 use tare_core::image::Importing;
 
-use crate::call::call;
 use crate::error::tare_error;
 use crate::handle::{self, Noun, wrong};
-use crate::image::{self, tare_image, tare_import_options};
+use crate::image::{ImageObject, tare_image, tare_import_options};
 use crate::input::{self, Input};
-use crate::out::{Out, OutStruct};
+use crate::out::{set_handle, set_struct};
 use crate::store::{self, tare_store};
 use crate::value::value;
 
 /// An image that is being imported. Ends in tare_importing_finish(), or with
 /// tare_importing_free().
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_importing {
     _opaque: [u8; 0],
 }
@@ -45,7 +43,6 @@ impl ImportingObject {
 /// The progress of an import.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_import_progress {
     /// sizeof(tare_import_progress), set by the caller.
     pub size: u64,
@@ -85,25 +82,21 @@ pub unsafe extern "C-unwind" fn tare_store_begin_import(
     options_or_null: *const tare_import_options,
     out: *mut *mut tare_importing,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for all of them.
-        let (reference, options, out) = unsafe {
-            (
-                input::text(reference, "reference")?,
-                input::read_or_zero(options_or_null)?,
-                Out::new(out, "out")?,
-            )
-        };
-        if options.progress.is_some() {
-            return Err(wrong("progress", "would be called in another thread"));
-        }
-        // SAFETY: the caller vouches for the pointers of the options.
-        let (options, _) = unsafe { options.read()? };
-        let images = store::get(store)?.store.images().clone();
-        let importing = images.begin_import(&reference.parse()?, &options)?;
-        out.set(handle::give(ImportingObject(Mutex::new(Some(importing))))?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for all of them, and for the pointers of the
+    // options.
+    unsafe {
+        set_handle(out, || {
+            let reference = input::text(reference, "reference")?;
+            let options = input::read_or_zero(options_or_null)?;
+            if options.progress.is_some() {
+                return Err(wrong("progress", "would be called in another thread"));
+            }
+            let (options, _) = options.read()?;
+            let images = store::get(store)?.store.images().clone();
+            let importing = images.begin_import(&reference.parse()?, &options)?;
+            Ok(ImportingObject(Mutex::new(Some(importing))))
+        })
+    }
 }
 
 /// A descriptor for poll(2) and epoll(7), not to be read from: readable when
@@ -132,21 +125,21 @@ pub unsafe extern "C-unwind" fn tare_importing_progress(
     importing: *const tare_importing,
     out: *mut tare_import_progress,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { OutStruct::new(out)? };
-        let object = ImportingObject::get(importing)?;
-        let importing = object.lock();
-        let so_far = importing.as_ref().ok_or_else(finished)?.progress();
-        out.set(&tare_import_progress {
-            size: 0,
-            layers: so_far.layers as u64,
-            begun: so_far.begun as u64,
-            bytes_done: so_far.bytes_done,
-            bytes_total: so_far.bytes_total,
-        });
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe {
+        set_struct(out, || {
+            let object = ImportingObject::get(importing)?;
+            let importing = object.lock();
+            let so_far = importing.as_ref().ok_or_else(finished)?.progress();
+            Ok(tare_import_progress {
+                size: 0,
+                layers: so_far.layers as u64,
+                begun: so_far.begun as u64,
+                bytes_done: so_far.bytes_done,
+                bytes_total: so_far.bytes_total,
+            })
+        })
+    }
 }
 
 /// Gives the image. Waits if the descriptor is not readable. The handle of the
@@ -162,13 +155,17 @@ pub unsafe extern "C-unwind" fn tare_importing_finish(
     importing: *mut tare_importing,
     out: *mut *mut tare_image,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        let object = handle::take::<ImportingObject>(importing, "importing")?;
-        let importing = object.lock().take();
-        image::give(importing.ok_or_else(finished)?.finish()?, out)
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe {
+        set_handle(out, || {
+            let object = handle::take::<ImportingObject>(importing, "importing")?;
+            let importing = object.lock().take();
+            importing
+                .ok_or_else(finished)?
+                .finish()
+                .map(ImageObject::new)
+        })
+    }
 }
 
 /// Stops the import, without waiting: within moments the thread undoes its

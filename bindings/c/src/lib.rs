@@ -6,6 +6,7 @@
 //! and writes the results ([`out`]), all inside [`call`] or [`value`], where
 //! panics end and no thread is cancelled. The functions' ABI is "C-unwind"
 //! because of [`cancel`] alone.
+#![allow(non_camel_case_types, reason = "the names of the types in C")]
 #![allow(
     clippy::missing_safety_doc,
     reason = "the first chapter of tare.h says once what every pointer must be"

@@ -5,12 +5,11 @@ use std::ffi::{CString, c_char};
 use std::ptr;
 use std::sync::OnceLock;
 
-use crate::bytes::{give_json, tare_bytes};
-use crate::call::call;
+use crate::bytes::tare_bytes;
 use crate::error::{c_text, tare_error};
 use crate::handle;
 use crate::input;
-use crate::out::Out;
+use crate::out::set_json;
 use crate::value::value;
 
 /// The version that this header is of.
@@ -92,16 +91,13 @@ pub unsafe extern "C-unwind" fn tare_doctor(
     store_or_null: *const c_char,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (store, out) = unsafe {
-            (
-                input::optional_path(store_or_null, "store_or_null")?,
-                Out::new(out, "out")?,
-            )
-        };
-        give_json(&tare_core::doctor(store), out)
-    })
+    // SAFETY: the caller's word for both.
+    unsafe {
+        set_json(out, || {
+            let store = input::optional_path(store_or_null, "store_or_null")?;
+            Ok(tare_core::doctor(store))
+        })
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@ pub const TARE_LOG_DEBUG: u32 = 4;
 /// `level` is one of TARE_LOG_*, or between two of a later version's. `text`
 /// lives until the function returns. Must return: no longjmp(3), no C++
 /// exception. May use the library.
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub type tare_log_fn =
     Option<unsafe extern "C" fn(data: *mut c_void, level: u32, text: *const c_char)>;
 

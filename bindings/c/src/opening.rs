@@ -7,19 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tare_core::{Opening, Result, Sandbox};
 
-use crate::call::call;
 use crate::error::tare_error;
 use crate::handle::{self, Noun, wrong};
 use crate::image::{self, tare_image};
 use crate::input;
-use crate::out::Out;
+use crate::out::set_handle;
 use crate::sandbox::{self, tare_sandbox};
 use crate::store::{self, tare_store};
 use crate::value::value;
 
 /// A sandbox that is being opened. Ends in tare_opening_finish(), or with
 /// tare_opening_free().
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_opening {
     _opaque: [u8; 0],
 }
@@ -73,25 +71,21 @@ pub unsafe extern "C-unwind" fn tare_sandbox_begin(
     spec_len: usize,
     out: *mut *mut tare_opening,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for all of them.
-        let (root, spec, out) = unsafe {
-            (
-                input::optional_path(root_or_null, "root_or_null")?,
-                sandbox::spec(spec_json, spec_len)?,
-                Out::new(out, "out")?,
-            )
-        };
-        let store = &store::get(store)?.store;
-        let opening = match (image_or_null.is_null(), root) {
-            (true, None) => Sandbox::begin(store, &spec)?,
-            (true, Some(root)) => Sandbox::begin_in(store, root, &spec)?,
-            (false, None) => Sandbox::begin_on(store, &image::get(image_or_null)?.image, &spec)?,
-            (false, Some(_)) => return Err(wrong("root_or_null", "comes with an image")),
-        };
-        out.set(handle::give(OpeningObject(Mutex::new(Some(opening))))?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for all of them.
+    unsafe {
+        set_handle(out, || {
+            let root = input::optional_path(root_or_null, "root_or_null")?;
+            let spec = &sandbox::spec(spec_json, spec_len)?;
+            let store = &store::get(store)?.store;
+            let opening = match (image_or_null.is_null(), root) {
+                (true, None) => Sandbox::begin(store, spec)?,
+                (true, Some(root)) => Sandbox::begin_in(store, root, spec)?,
+                (false, None) => Sandbox::begin_on(store, &image::get(image_or_null)?.image, spec)?,
+                (false, Some(_)) => return Err(wrong("root_or_null", "comes with an image")),
+            };
+            Ok(OpeningObject(Mutex::new(Some(opening))))
+        })
+    }
 }
 
 /// A descriptor for poll(2) and epoll(7), not to be read from: readable when
@@ -141,15 +135,16 @@ pub unsafe extern "C-unwind" fn tare_opening_finish(
     opening: *mut tare_opening,
     out: *mut *mut tare_sandbox,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        let object = handle::take::<OpeningObject>(opening, "opening")?;
-        let opening = object.lock().take();
-        let opening = opening.ok_or_else(|| wrong("opening", "was finished"))?;
-        out.set(handle::give(opening.finish()?)?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe {
+        set_handle(out, || {
+            let object = handle::take::<OpeningObject>(opening, "opening")?;
+            let opening = object.lock().take();
+            opening
+                .ok_or_else(|| wrong("opening", "was finished"))?
+                .finish()
+        })
+    }
 }
 
 /// Ends an opening, without waiting. An import stops within moments, and undoes

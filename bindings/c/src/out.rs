@@ -6,9 +6,102 @@ use std::marker::PhantomData;
 use std::mem::size_of;
 use std::ptr::NonNull;
 
+use serde::Serialize;
 use tare_core::Result;
 
+use crate::bytes::{json, tare_bytes};
+use crate::call::call;
+use crate::error::tare_error;
+use crate::handle::{self, Noun};
 use crate::input::{Input, check, checked_size};
+
+/// Makes a call that gives the caller a value at `out`.
+///
+/// # Safety
+/// As [`Out::new`].
+pub(crate) unsafe fn set<T>(out: *mut T, body: impl FnOnce() -> Result<T>) -> *mut tare_error {
+    call(|| {
+        // SAFETY: this function's own.
+        let out = unsafe { Out::new(out, "out")? };
+        out.set(body()?);
+        Ok(())
+    })
+}
+
+/// The same with a handle of an object.
+///
+/// # Safety
+/// As [`Out::new`].
+pub(crate) unsafe fn set_handle<T: Noun>(
+    out: *mut *mut T::Handle,
+    body: impl FnOnce() -> Result<T>,
+) -> *mut tare_error {
+    // SAFETY: this function's own.
+    unsafe { set(out, || handle::give(body()?)) }
+}
+
+/// The same with JSON text.
+///
+/// # Safety
+/// As [`Out::new`].
+pub(crate) unsafe fn set_json<T: Serialize>(
+    out: *mut *mut tare_bytes,
+    body: impl FnOnce() -> Result<T>,
+) -> *mut tare_error {
+    // SAFETY: this function's own.
+    unsafe { set(out, || json(&body()?)) }
+}
+
+/// The same with JSON text that the caller may leave out.
+///
+/// # Safety
+/// As [`Out::optional`].
+pub(crate) unsafe fn set_json_or_null<T: Serialize>(
+    out_or_null: *mut *mut tare_bytes,
+    name: &str,
+    body: impl FnOnce() -> Result<T>,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: this function's own.
+        let out = unsafe { Out::optional(out_or_null, name)? };
+        let value = body()?;
+        if let Some(out) = out {
+            out.set(json(&value)?);
+        }
+        Ok(())
+    })
+}
+
+/// The same with a struct.
+///
+/// # Safety
+/// As [`OutStruct::new`].
+pub(crate) unsafe fn set_struct<T: Input>(
+    out: *mut T,
+    body: impl FnOnce() -> Result<T>,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: this function's own.
+        let out = unsafe { OutStruct::new(out)? };
+        out.set(&body()?);
+        Ok(())
+    })
+}
+
+/// The same with a struct that the caller may leave out.
+///
+/// # Safety
+/// As [`OutStruct::optional`].
+pub(crate) unsafe fn set_struct_or_null<T: Input>(
+    out_or_null: *mut T,
+    body: impl FnOnce() -> Result<T>,
+) -> *mut tare_error {
+    match out_or_null.is_null() {
+        true => call(|| body().map(drop)),
+        // SAFETY: this function's own.
+        false => unsafe { set_struct(out_or_null, body) },
+    }
+}
 
 /// The place of an output value.
 pub(crate) struct Out<T>(NonNull<T>);

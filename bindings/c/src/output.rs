@@ -8,20 +8,18 @@ use std::sync::Arc;
 use tare_core::{Output, Result};
 
 use crate::bytes::Bytes;
-use crate::call::call;
 use crate::error::tare_error;
 use crate::handle::{self, Noun};
-use crate::out::{Out, OutStruct};
+use crate::out::{Out, set_struct};
 use crate::status::tare_status;
 use crate::value::value;
 
 /// A finished command: its end and its output. Freed with tare_output_free().
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_output {
     _opaque: [u8; 0],
 }
 
-struct OutputObject {
+pub(crate) struct OutputObject {
     status: tare_status,
     stdout: Bytes,
     stderr: Bytes,
@@ -32,14 +30,14 @@ impl Noun for OutputObject {
     const KIND: u8 = b'O';
 }
 
-/// Hands an output over to the caller.
-pub(crate) fn give(output: Output, out: Out<*mut tare_output>) -> Result<()> {
-    out.set(handle::give(OutputObject {
-        status: Some(output.status).into(),
-        stdout: Bytes::new(output.stdout),
-        stderr: Bytes::new(output.stderr),
-    })?);
-    Ok(())
+impl OutputObject {
+    pub(crate) fn new(output: Output) -> Self {
+        Self {
+            status: Some(output.status).into(),
+            stdout: Bytes::new(output.stdout),
+            stderr: Bytes::new(output.stderr),
+        }
+    }
 }
 
 fn get(output: *const tare_output) -> Result<Arc<OutputObject>> {
@@ -75,12 +73,8 @@ pub unsafe extern "C-unwind" fn tare_output_status(
     output: *const tare_output,
     out: *mut tare_status,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { OutStruct::new(out)? };
-        out.set(&get(output)?.status);
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set_struct(out, || Ok(get(output)?.status)) }
 }
 
 /// Standard output of the command, or output to its terminal, with a NUL behind

@@ -9,14 +9,13 @@ use crate::call::call;
 use crate::error::tare_error;
 use crate::handle::{self, Noun, wrong};
 use crate::image::{self, tare_image};
-use crate::out::Out;
+use crate::out::{set, set_handle};
 use crate::sandbox::{self, tare_sandbox};
 use crate::store::{self, tare_store};
 
 /// Sandboxes of a spec that wait to be taken, each used once. Ended with
 /// tare_pool_close(), which waits until all waiting sandboxes are gone, or
 /// tare_pool_free(), which does not.
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_pool {
     _opaque: [u8; 0],
 }
@@ -51,25 +50,25 @@ pub unsafe extern "C-unwind" fn tare_pool_open(
     max: u64,
     out: *mut *mut tare_pool,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (spec, out) = unsafe { (sandbox::spec(spec_json, spec_len)?, Out::new(out, "out")?) };
-        let bound = |n| usize::try_from(n).map_err(|_| wrong("max", "is no number of sandboxes"));
-        let size = match (min, max) {
-            (0, 0) => PoolSize::default(),
-            (min, max) => PoolSize {
-                min: bound(min)?,
-                max: bound(max)?,
-            },
-        };
-        let store = &store::get(store)?.store;
-        let pool = match image_or_null.is_null() {
-            true => Pool::open(store, &spec, size)?,
-            false => Pool::open_on(store, &image::get(image_or_null)?.image, &spec, size)?,
-        };
-        out.set(handle::give(pool)?);
-        Ok(())
-    })
+    let bound = |n| usize::try_from(n).map_err(|_| wrong("max", "is no number of sandboxes"));
+    // SAFETY: the caller's word for both.
+    unsafe {
+        set_handle(out, || {
+            let spec = sandbox::spec(spec_json, spec_len)?;
+            let size = match (min, max) {
+                (0, 0) => PoolSize::default(),
+                (min, max) => PoolSize {
+                    min: bound(min)?,
+                    max: bound(max)?,
+                },
+            };
+            let store = &store::get(store)?.store;
+            match image_or_null.is_null() {
+                true => Pool::open(store, &spec, size),
+                false => Pool::open_on(store, &image::get(image_or_null)?.image, &spec, size),
+            }
+        })
+    }
 }
 
 /// Takes an unused sandbox: a waiting one, else a sandbox opened now. It never
@@ -85,12 +84,8 @@ pub unsafe extern "C-unwind" fn tare_pool_take(
     pool: *const tare_pool,
     out: *mut *mut tare_sandbox,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        out.set(handle::give(handle::get::<Pool>(pool, "pool")?.take()?)?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set_handle(out, || handle::get::<Pool>(pool, "pool")?.take()) }
 }
 
 /// Returns the number that could be taken now without waiting.
@@ -103,12 +98,13 @@ pub unsafe extern "C-unwind" fn tare_pool_ready(
     pool: *const tare_pool,
     out: *mut u64,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        out.set(handle::get::<Pool>(pool, "pool")?.ready() as u64);
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe {
+        set(
+            out,
+            || Ok(handle::get::<Pool>(pool, "pool")?.ready() as u64),
+        )
+    }
 }
 
 /// Ends all waiting sandboxes and returns when they are gone; taken sandboxes

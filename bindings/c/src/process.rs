@@ -12,14 +12,13 @@ use crate::command::size;
 use crate::error::tare_error;
 use crate::handle::{self, Noun};
 use crate::input::{self, Input};
-use crate::out::{Out, OutStruct};
-use crate::output::{self, tare_output};
+use crate::out::{Out, OutStruct, set_handle, set_struct};
+use crate::output::{OutputObject, tare_output};
 use crate::status::tare_status;
 use crate::value::value;
 
 /// A running command. Freed with tare_process_free(), which neither waits nor
 /// kills.
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_process {
     _opaque: [u8; 0],
 }
@@ -33,7 +32,6 @@ impl Noun for Process {
 /// not.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_process_fds {
     /// sizeof(tare_process_fds), set by the caller.
     pub size: u64,
@@ -194,13 +192,8 @@ pub unsafe extern "C-unwind" fn tare_process_wait(
     process: *const tare_process,
     out: *mut tare_status,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { OutStruct::new(out)? };
-        let status = get(process)?.wait()?;
-        out.set(&Some(status).into());
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set_struct(out, || Ok(Some(get(process)?.wait()?).into())) }
 }
 
 /// Waits until the command has ended, at most so many nanoseconds; 0 does not
@@ -216,13 +209,9 @@ pub unsafe extern "C-unwind" fn tare_process_wait_timeout(
     timeout_ns: u64,
     out: *mut tare_status,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { OutStruct::new(out)? };
-        let status = get(process)?.wait_timeout(Duration::from_nanos(timeout_ns))?;
-        out.set(&status.into());
-        Ok(())
-    })
+    let most = Duration::from_nanos(timeout_ns);
+    // SAFETY: the caller's word for `out`.
+    unsafe { set_struct(out, || Ok(get(process)?.wait_timeout(most)?.into())) }
 }
 
 /// Waits until the command has ended, or until `stop_fd` is readable or hung
@@ -242,13 +231,13 @@ pub unsafe extern "C-unwind" fn tare_process_wait_unless(
     stop_fd: i32,
     out: *mut tare_status,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { OutStruct::new(out)? };
-        let stop = input::descriptor(stop_fd, "stop_fd")?;
-        out.set(&get(process)?.wait_unless(stop)?.into());
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe {
+        set_struct(out, || {
+            let stop = input::descriptor(stop_fd, "stop_fd")?;
+            Ok(get(process)?.wait_unless(stop)?.into())
+        })
+    }
 }
 
 /// Waits until the command has ended and keeps the output of its pipes, or of
@@ -267,11 +256,12 @@ pub unsafe extern "C-unwind" fn tare_process_output(
     process: *mut tare_process,
     out: *mut *mut tare_output,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        output::give(get(process)?.wait_with_output()?, out)
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe {
+        set_handle(out, || {
+            get(process)?.wait_with_output().map(OutputObject::new)
+        })
+    }
 }
 
 /// Sends a signal to the command itself; nothing happens after its end.

@@ -12,7 +12,6 @@ use crate::error::c_text;
 /// it.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_progress {
     /// sizeof(tare_progress) of the library: read no field beyond it.
     pub size: u64,
@@ -32,7 +31,6 @@ pub struct tare_progress {
 /// `progress` is NULL without news. Returns 0 to continue; any other value
 /// stops the work with ECANCELED and undoes it. Must return: no longjmp(3), no
 /// C++ exception. May use the library.
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub type tare_progress_fn =
     Option<unsafe extern "C" fn(data: *mut c_void, progress: *const tare_progress) -> i32>;
 

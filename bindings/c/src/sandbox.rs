@@ -8,20 +8,19 @@ use std::sync::{Arc, Weak};
 use tare_core::spec::Limits;
 use tare_core::{Result, Sandbox, Spec};
 
-use crate::bytes::{give_json, tare_bytes};
+use crate::bytes::tare_bytes;
 use crate::call::call;
 use crate::error::tare_error;
 use crate::handle::{self, Noun};
 use crate::image::{self, tare_image};
 use crate::input;
-use crate::out::Out;
+use crate::out::{set, set_handle, set_json, set_json_or_null};
 use crate::process::tare_process;
 use crate::store::{self, tare_store};
 
 /// A clean, isolated, disposable environment. Ended with tare_sandbox_close(),
 /// which waits until nothing of the sandbox is left, or tare_sandbox_free(),
 /// which does not.
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_sandbox {
     _opaque: [u8; 0],
 }
@@ -72,19 +71,8 @@ pub unsafe extern "C-unwind" fn tare_spec_check(
     spec_len: usize,
     out_or_null: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (spec, out) = unsafe {
-            (
-                spec(spec_json, spec_len)?,
-                Out::optional(out_or_null, "out_or_null")?,
-            )
-        };
-        match out {
-            Some(out) => give_json(&spec, out),
-            None => Ok(()),
-        }
-    })
+    // SAFETY: the caller's word for both.
+    unsafe { set_json_or_null(out_or_null, "out_or_null", || spec(spec_json, spec_len)) }
 }
 
 /// Opens a sandbox: about a millisecond if the image is unpacked already. With
@@ -107,15 +95,13 @@ pub unsafe extern "C-unwind" fn tare_sandbox_open(
     spec_len: usize,
     out: *mut *mut tare_sandbox,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (spec, out) = unsafe { (spec(spec_json, spec_len)?, Out::new(out, "out")?) };
-        out.set(handle::give(Sandbox::open(
-            &store::get(store)?.store,
-            &spec,
-        )?)?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for both.
+    unsafe {
+        set_handle(out, || {
+            let spec = spec(spec_json, spec_len)?;
+            Sandbox::open(&store::get(store)?.store, &spec)
+        })
+    }
 }
 
 /// Opens a sandbox on an open image, for example of tare_store_image(), which
@@ -138,17 +124,14 @@ pub unsafe extern "C-unwind" fn tare_sandbox_open_on(
     spec_len: usize,
     out: *mut *mut tare_sandbox,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (spec, out) = unsafe { (spec(spec_json, spec_len)?, Out::new(out, "out")?) };
-        let image = image::get(image)?;
-        out.set(handle::give(Sandbox::open_on(
-            &store::get(store)?.store,
-            &image.image,
-            &spec,
-        )?)?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for both.
+    unsafe {
+        set_handle(out, || {
+            let spec = spec(spec_json, spec_len)?;
+            let image = image::get(image)?;
+            Sandbox::open_on(&store::get(store)?.store, &image.image, &spec)
+        })
+    }
 }
 
 /// Opens a sandbox on a plain directory as root, without copy-on-write: writes
@@ -170,22 +153,13 @@ pub unsafe extern "C-unwind" fn tare_sandbox_open_in(
     spec_len: usize,
     out: *mut *mut tare_sandbox,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for all of them.
-        let (root, spec, out) = unsafe {
-            (
-                input::path(root, "root")?,
-                spec(spec_json, spec_len)?,
-                Out::new(out, "out")?,
-            )
-        };
-        out.set(handle::give(Sandbox::open_in(
-            &store::get(store)?.store,
-            root,
-            &spec,
-        )?)?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for all of them.
+    unsafe {
+        set_handle(out, || {
+            let (root, spec) = (input::path(root, "root")?, spec(spec_json, spec_len)?);
+            Sandbox::open_in(&store::get(store)?.store, root, &spec)
+        })
+    }
 }
 
 /// Ends all processes inside and returns when nothing of the sandbox is left.
@@ -274,11 +248,8 @@ pub unsafe extern "C-unwind" fn tare_sandbox_usage(
     sandbox: *const tare_sandbox,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        give_json(&get(sandbox)?.usage()?, out)
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set_json(out, || get(sandbox)?.usage()) }
 }
 
 /// The running commands, in the order of their start, those of
@@ -295,11 +266,8 @@ pub unsafe extern "C-unwind" fn tare_sandbox_commands(
     sandbox: *const tare_sandbox,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        give_json(&get(sandbox)?.commands()?, out)
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set_json(out, || get(sandbox)?.commands()) }
 }
 
 /// A running command by its number, also after its handle was freed: a second
@@ -317,12 +285,8 @@ pub unsafe extern "C-unwind" fn tare_sandbox_process(
     id: u64,
     out: *mut *mut tare_process,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        out.set(handle::give(get(sandbox)?.process(id)?)?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set_handle(out, || get(sandbox)?.process(id)) }
 }
 
 /// Changes limits while commands run. A reset brings those of the spec back.
@@ -364,11 +328,8 @@ pub unsafe extern "C-unwind" fn tare_sandbox_effective(
     sandbox: *const tare_sandbox,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        give_json(&get(sandbox)?.effective()?, out)
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set_json(out, || get(sandbox)?.effective()) }
 }
 
 /// A pidfd of the sandbox's first process: readable at any end of the sandbox.
@@ -383,10 +344,6 @@ pub unsafe extern "C-unwind" fn tare_sandbox_pidfd(
     sandbox: *const tare_sandbox,
     out: *mut i32,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        out.set(OwnedFd::into_raw_fd(get(sandbox)?.pidfd()?));
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set(out, || get(sandbox)?.pidfd().map(OwnedFd::into_raw_fd)) }
 }

@@ -9,8 +9,8 @@ use crate::call::call;
 use crate::command::tare_command;
 use crate::error::tare_error;
 use crate::input;
-use crate::out::{Out, OutStruct};
-use crate::output::{self, tare_output};
+use crate::out::{Out, OutStruct, set_handle};
+use crate::output::{OutputObject, tare_output};
 use crate::process::{self, tare_process, tare_process_fds};
 use crate::sandbox::{get, spec, tare_sandbox};
 use crate::store::{self, tare_store};
@@ -66,14 +66,14 @@ pub unsafe extern "C-unwind" fn tare_sandbox_run(
     command: *const tare_command,
     out: *mut *mut tare_output,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        let sandbox = get(sandbox)?;
-        // SAFETY: the caller vouches for `command` and its pointers.
-        let command = unsafe { self::command(&sandbox, command)? };
-        output::give(sandbox.run(command)?, out)
-    })
+    // SAFETY: the caller's word for both, and for the command's pointers.
+    unsafe {
+        set_handle(out, || {
+            let sandbox = get(sandbox)?;
+            let command = self::command(&sandbox, command)?;
+            sandbox.run(command).map(OutputObject::new)
+        })
+    }
 }
 
 /// Starts a command in a root directory of the caller's, in a sandbox for this

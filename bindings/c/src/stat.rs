@@ -9,7 +9,6 @@ use crate::input::Input;
 /// not the machine's.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_stat {
     /// sizeof(tare_stat), set by the caller.
     pub size: u64,

@@ -30,7 +30,6 @@ pub const TARE_UNKNOWN: u64 = u64::MAX;
 /// The end of a command, and its usage, with that of awaited children.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_status {
     /// sizeof(tare_status), set by the caller.
     pub size: u64,

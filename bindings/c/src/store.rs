@@ -9,18 +9,17 @@ use std::sync::Arc;
 use tare_core::Store;
 use tare_core::image::{Collected, Reference};
 
-use crate::bytes::{give_json, tare_bytes};
+use crate::bytes::tare_bytes;
 use crate::call::call;
 use crate::error::tare_error;
 use crate::handle::{self, Noun};
 use crate::input::{self, Input};
-use crate::out::{Out, OutStruct};
+use crate::out::{Out, set_handle, set_json, set_struct_or_null};
 use crate::value::value;
 
 /// Images on disk, and the helper process that makes sandboxes from them. Freed
 /// with tare_store_free(); sandboxes and images of the store may outlive the
 /// handle.
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_store {
     _opaque: [u8; 0],
 }
@@ -38,7 +37,6 @@ impl Noun for StoreObject {
 /// The result of tare_store_recover().
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_recovered {
     /// sizeof(tare_recovered), set by the caller.
     pub size: u64,
@@ -58,7 +56,6 @@ unsafe impl Input for tare_recovered {
 /// The result of tare_store_remove() and tare_store_gc().
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_collected {
     /// sizeof(tare_collected), set by the caller.
     pub size: u64,
@@ -113,23 +110,18 @@ pub unsafe extern "C-unwind" fn tare_store_open(
     path_or_null: *const c_char,
     out: *mut *mut tare_store,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (path, out) = unsafe {
-            (
-                input::optional_path(path_or_null, "path_or_null")?,
-                Out::new(out, "out")?,
-            )
-        };
-        let store = match path {
-            Some(path) => Store::open(path)?,
-            None => Store::open_default()?,
-        };
-        let bytes = store.images().path().as_os_str().as_bytes();
-        let path = CString::new(bytes).map_err(|_| handle::wrong("path", "holds a NUL"))?;
-        out.set(handle::give(StoreObject { store, path })?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for both.
+    unsafe {
+        set_handle(out, || {
+            let store = match input::optional_path(path_or_null, "path_or_null")? {
+                Some(path) => Store::open(path)?,
+                None => Store::open_default()?,
+            };
+            let bytes = store.images().path().as_os_str().as_bytes();
+            let path = CString::new(bytes).map_err(|_| handle::wrong("path", "holds a NUL"))?;
+            Ok(StoreObject { store, path })
+        })
+    }
 }
 
 /// Frees the handle of a store. The helper process ends with the store's last
@@ -167,20 +159,18 @@ pub unsafe extern "C-unwind" fn tare_store_recover(
     store: *const tare_store,
     out_or_null: *mut tare_recovered,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out_or_null`.
-        let out = unsafe { OutStruct::optional(out_or_null)? };
-        let recovered = get(store)?.store.recover()?;
-        if let Some(out) = out {
-            out.set(&tare_recovered {
+    // SAFETY: the caller's word for `out_or_null`.
+    unsafe {
+        set_struct_or_null(out_or_null, || {
+            let recovered = get(store)?.store.recover()?;
+            Ok(tare_recovered {
                 size: 0,
                 scratch: recovered.scratch as u64,
                 cgroups: recovered.cgroups as u64,
                 left: recovered.left as u64,
-            });
-        }
-        Ok(())
-    })
+            })
+        })
+    }
 }
 
 /// Lists the images of the store: a JSON list of `{name, digest, size, created,
@@ -196,11 +186,8 @@ pub unsafe extern "C-unwind" fn tare_store_list(
     store: *const tare_store,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        give_json(&get(store)?.store.images().list()?, out)
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set_json(out, || get(store)?.store.images().list()) }
 }
 
 /// Files an image of the store under an additional name; another image with
@@ -244,20 +231,13 @@ pub unsafe extern "C-unwind" fn tare_store_remove(
     reference: *const c_char,
     out_or_null: *mut tare_collected,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (reference, out) = unsafe {
-            (
-                input::text(reference, "reference")?,
-                OutStruct::optional(out_or_null)?,
-            )
-        };
-        let collected = get(store)?.store.images().remove(&reference.parse()?)?;
-        if let Some(out) = out {
-            out.set(&collected.into());
-        }
-        Ok(())
-    })
+    // SAFETY: the caller's word for both.
+    unsafe {
+        set_struct_or_null(out_or_null, || {
+            let reference = input::text(reference, "reference")?.parse()?;
+            Ok(get(store)?.store.images().remove(&reference)?.into())
+        })
+    }
 }
 
 /// Removes blobs and layers that no image of the store needs and no process
@@ -272,15 +252,8 @@ pub unsafe extern "C-unwind" fn tare_store_gc(
     store: *const tare_store,
     out_or_null: *mut tare_collected,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out_or_null`.
-        let out = unsafe { OutStruct::optional(out_or_null)? };
-        let collected = get(store)?.store.images().gc()?;
-        if let Some(out) = out {
-            out.set(&collected.into());
-        }
-        Ok(())
-    })
+    // SAFETY: the caller's word for `out_or_null`.
+    unsafe { set_struct_or_null(out_or_null, || Ok(get(store)?.store.images().gc()?.into())) }
 }
 
 /// Reads every blob and compares the digest; checks that every image has its
@@ -297,11 +270,8 @@ pub unsafe extern "C-unwind" fn tare_store_check(
     store: *const tare_store,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for `out`.
-        let out = unsafe { Out::new(out, "out")? };
-        give_json(&get(store)?.store.images().check()?, out)
-    })
+    // SAFETY: the caller's word for `out`.
+    unsafe { set_json(out, || get(store)?.store.images().check()) }
 }
 
 /// Checks the store as tare_store_check() does and removes damaged parts, so

@@ -12,13 +12,12 @@ use tare_core::image::layer::{self, OverlayXattr, Whiteouts};
 use tare_core::image::{ImageConfig, Reference, UnpackOptions, unpack};
 use tare_core::{Error, Result};
 
-use crate::bytes::{give_json, tare_bytes};
-use crate::call::call;
+use crate::bytes::tare_bytes;
 use crate::error::tare_error;
 use crate::handle::wrong;
 use crate::image::tare_import_options;
 use crate::input;
-use crate::out::Out;
+use crate::out::{set_json, set_json_or_null};
 use crate::store::{self, tare_store};
 
 /// Turns whiteouts into those of overlayfs, so that the directory holds this
@@ -51,38 +50,30 @@ pub unsafe extern "C-unwind" fn tare_unpack(
     options_or_null: *const tare_import_options,
     config_or_null: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for all of them.
-        let (reference, dir, (options, mut progress), out) = unsafe {
-            (
-                input::text(reference, "reference")?,
-                input::path(dir, "dir")?,
-                input::read_or_zero(options_or_null)?.read()?,
-                Out::optional(config_or_null, "config_or_null")?,
-            )
-        };
-        let reference: Reference = reference.parse()?;
-        let config = match store_or_null.is_null() {
-            false => {
-                store::get(store_or_null)?
-                    .store
-                    .unpack(&reference, dir, &options, &mut progress)?
+    // SAFETY: the caller's word for all of them.
+    unsafe {
+        set_json_or_null(config_or_null, "config_or_null", || {
+            let reference: Reference = input::text(reference, "reference")?.parse()?;
+            let dir = input::path(dir, "dir")?;
+            let (options, mut progress) = input::read_or_zero(options_or_null)?.read()?;
+            if !store_or_null.is_null() {
+                let store = &store::get(store_or_null)?.store;
+                return Ok(noted(&store.unpack(
+                    &reference,
+                    dir,
+                    &options,
+                    &mut progress,
+                )?));
             }
-            true => {
-                let options = UnpackOptions {
-                    select: options.select,
-                    platform: options.platform,
-                    sync: options.sync,
-                    ..UnpackOptions::default()
-                };
-                unpack(&reference, dir, options, &mut progress)?
-            }
-        };
-        match out {
-            Some(out) => give_json(&noted(&config), out),
-            None => Ok(()),
-        }
-    })
+            let options = UnpackOptions {
+                select: options.select,
+                platform: options.platform,
+                sync: options.sync,
+                ..UnpackOptions::default()
+            };
+            Ok(noted(&unpack(&reference, dir, options, &mut progress)?))
+        })
+    }
 }
 
 /// A configuration as JSON, with its notes.
@@ -114,18 +105,15 @@ pub unsafe extern "C-unwind" fn tare_unpack_layer(
     flags: u64,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (dir, out) = unsafe { (input::path(dir, "dir")?, Out::new(out, "out")?) };
-        let blob = File::from(input::descriptor(blob_fd, "blob_fd")?);
-        let unpacked = layer::unpack(
-            blob,
-            directory(dir)?.as_fd(),
-            &layer_options(flags)?,
-            &mut |_| {},
-        )?;
-        give_json(&unpacked, out)
-    })
+    // SAFETY: the caller's word for both.
+    unsafe {
+        set_json(out, || {
+            let dir = input::path(dir, "dir")?;
+            let blob = File::from(input::descriptor(blob_fd, "blob_fd")?);
+            let (dir, options) = (directory(dir)?, layer_options(flags)?);
+            layer::unpack(blob, dir.as_fd(), &options, &mut |_| {})
+        })
+    }
 }
 
 fn layer_options(flags: u64) -> Result<layer::Options> {

@@ -10,7 +10,7 @@ use crate::call::call;
 use crate::error::tare_error;
 use crate::handle::{self, wrong};
 use crate::input;
-use crate::out::Out;
+use crate::out::{Out, set_handle};
 use crate::sandbox::{UserOf, get, tare_sandbox};
 
 /// The owner of the files that a handle reaches.
@@ -67,15 +67,14 @@ pub unsafe extern "C-unwind" fn tare_sandbox_as_user(
     user: *const c_char,
     out: *mut *mut tare_sandbox,
 ) -> *mut tare_error {
-    call(|| {
-        // SAFETY: the caller's word for both.
-        let (user, out) = unsafe { (input::text(user, "user")?, Out::new(out, "out")?) };
-        out.set(handle::give(UserOf {
-            sandbox: Arc::downgrade(&get(sandbox)?),
-            user: user.to_owned(),
-        })?);
-        Ok(())
-    })
+    // SAFETY: the caller's word for both.
+    unsafe {
+        set_handle(out, || {
+            let user = input::text(user, "user")?.to_owned();
+            let sandbox = Arc::downgrade(&get(sandbox)?);
+            Ok(UserOf { sandbox, user })
+        })
+    }
 }
 
 /// Looks a user of the sandbox up, for tare_file_chown() for example.
