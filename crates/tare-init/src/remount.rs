@@ -29,8 +29,18 @@ pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Res
 }
 
 fn one(mount: i32, set: u32, clear: u32) -> Result<()> {
-    // Read-only, nosuid, nodev, noexec have the same bits in statfs(2),
-    // mount(2) and mount_setattr(2).
+    let flags = remount_flags(sys::fstatfs(mount)?.flags, set, clear)?;
+    let mut path = [0u8; PROC_FD];
+    let path = dir::proc_fd(mount, &mut path)?;
+    sys::mount_change(path, flags | MS_REMOUNT | MS_BIND)
+}
+
+/// Returns the flags of mount(2) for a mount with the flags `has` of statfs(2).
+/// Refuses other attributes than read-only, nosuid, nodev and noexec, instead
+/// of leaving a restriction out.
+fn remount_flags(has: u64, set: u32, clear: u32) -> Result<u64> {
+    // These four have the same bits in statfs(2), mount(2) and
+    // mount_setattr(2).
     const SAME: u64 = 15;
     const ST_NOATIME: u64 = 0x400;
     const ST_NODIRATIME: u64 = 0x800;
@@ -43,8 +53,10 @@ fn one(mount: i32, set: u32, clear: u32) -> Result<()> {
         (ST_RELATIME, MS_RELATIME),
         (ST_NOSYMFOLLOW, MS_NOSYMFOLLOW),
     ];
-    let has = sys::fstatfs(mount)?.flags;
-    let mut flags = (has & SAME | u64::from(set) & SAME) & !(u64::from(clear) & SAME);
+    if u64::from(set | clear) & !SAME != 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut flags = (has & SAME | u64::from(set)) & !u64::from(clear);
     for (st, ms) in KEPT {
         if has & st != 0 {
             flags |= ms;
@@ -53,9 +65,7 @@ fn one(mount: i32, set: u32, clear: u32) -> Result<()> {
     if has & (ST_NOATIME | ST_RELATIME) == 0 {
         flags |= MS_STRICTATIME;
     }
-    let mut path = [0u8; PROC_FD];
-    let path = dir::proc_fd(mount, &mut path)?;
-    sys::mount_change(path, flags | MS_REMOUNT | MS_BIND)
+    Ok(flags)
 }
 
 /// Calls `each` with every mount below `mount` that a process can reach. No
@@ -171,4 +181,18 @@ fn mount_id(fd: i32) -> Result<i32> {
         .split(|b| *b == b'\n')
         .find_map(|line| line.strip_prefix(b"mnt_id:\t"));
     line.and_then(decimal::number).ok_or(Errno::PROTO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remount_refuses_attributes_that_it_cannot_set() {
+        const NOSYMFOLLOW: u32 = 0x20_0000;
+        let flags = |set, clear| remount_flags(0x400 | 1, set, clear).map_err(|errno| errno.0);
+        assert_eq!(flags(8, 1), Ok(MS_NOATIME | 8));
+        assert_eq!(flags(2 | NOSYMFOLLOW, 0), Err(Errno::INVAL.0));
+        assert_eq!(flags(0, NOSYMFOLLOW), Err(Errno::INVAL.0));
+    }
 }
