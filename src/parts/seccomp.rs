@@ -63,60 +63,16 @@ impl Compiled {
     }
 }
 
-/// What process 1 calls to serve, to start a command from behind the program,
-/// and to reap it: `crates/tare-init/src/serve.rs`,
-/// `crates/tare-init/src/command.rs`.
-const OF_INIT: [&str; 34] = [
-    "capset",
-    "clock_gettime",
-    "close",
-    "close_range",
-    "dup2",
-    "execve",
-    "exit_group",
-    "fchdir",
-    "fcntl",
-    "fstat",
-    "futex",
-    "getdents64",
-    "kill",
-    "mkdirat",
-    "mmap",
-    "munmap",
-    "nanosleep",
-    "newfstatat",
-    "openat",
-    "openat2",
-    "ppoll",
-    "prctl",
-    "prlimit64",
-    "read",
-    "recvmsg",
-    "rt_sigprocmask",
-    "sendmsg",
-    "setgroups",
-    "setresgid",
-    "setresuid",
-    "setsid",
-    "umask",
-    "wait4",
-    "write",
-];
-
+/// Returns whether process 1 can serve and start commands from behind a filter.
 fn starts_commands(policy: &Policy) -> bool {
     let numbers: HashMap<_, _> = table::calls().collect();
     let flags = libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
     let clone = |more| {
-        policy.allows(
-            numbers["clone"],
-            Some(&[(flags | more) as u64, 0, 0, 0, 0, 0]),
-        )
+        let args = [(flags | more) as u64, 0, 0, 0, 0, 0];
+        policy.allows(numbers["clone"], Some(&args))
     };
-    OF_INIT
-        .iter()
-        .all(|name| policy.allows(numbers[name], None))
-        && clone(0)
-        && clone(libc::CLONE_PIDFD)
+    let mut names = tare_init::CALLS_OF_SERVING.split_ascii_whitespace();
+    names.all(|name| policy.allows(numbers[name], None)) && clone(0) && clone(libc::CLONE_PIDFD)
 }
 
 /// The filters compiled last, so that starts in a row compile once.
@@ -136,9 +92,8 @@ impl SeccompCache {
 
     fn find(&self, seccomp: &Seccomp, caps: CapSet) -> Option<Arc<Compiled>> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let hit = entries
-            .iter()
-            .position(|e| e.caps == caps && e.seccomp == *seccomp)?;
+        let mut each = entries.iter();
+        let hit = each.position(|e| e.caps == caps && e.seccomp == *seccomp)?;
         // The front is the latest used.
         entries[..=hit].rotate_right(1);
         Some(Arc::clone(&entries[0].compiled))
@@ -168,9 +123,10 @@ pub(crate) fn program(
     caps: CapSet,
     cache: &SeccompCache,
 ) -> Result<Option<Arc<Compiled>>> {
-    match (&security.seccomp, security.profile) {
-        (Seccomp::Off, _) | (Seccomp::Default, Start::Privileged) => return Ok(None),
-        (Seccomp::Default | Seccomp::Custom(_), _) => {}
+    if let (Seccomp::Off, _) | (Seccomp::Default, Start::Privileged) =
+        (&security.seccomp, security.profile)
+    {
+        return Ok(None);
     }
     if let Some(compiled) = cache.find(&security.seccomp, caps) {
         return Ok(Some(compiled));

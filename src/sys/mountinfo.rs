@@ -10,6 +10,8 @@ use std::ops::Bound;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
+use tare_wire::unescape;
+
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mount {
@@ -38,7 +40,11 @@ impl Mount {
         let mut number = || str::from_utf8(fields.next()?).ok()?.parse().ok();
         let (id, parent) = (number()?, number()?);
         let device = String::from_utf8_lossy(fields.next()?).into_owned();
-        let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
+        let mut path = || {
+            let bytes = unescape(fields.next()?).collect();
+            Some(PathBuf::from(OsString::from_vec(bytes)))
+        };
+        let (root, point) = (path()?, path()?);
         let (mut attrs, mut idmapped, mut unbindable) = (0, false, false);
         for word in fields.next()?.split(|byte| *byte == b',') {
             attrs |= attr(word);
@@ -75,23 +81,6 @@ fn attr(option: &[u8]) -> u32 {
         _ => 0,
     };
     attr as u32
-}
-
-/// Undoes the octal escapes of mountinfo: `\040` is a space.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, tail)) = rest.split_first() {
-        let octal = match (first, tail) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..]) => {
-                Some((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'))
-            }
-            _ => None,
-        };
-        bytes.push(octal.unwrap_or(*first));
-        rest = if octal.is_some() { &tail[3..] } else { tail };
-    }
-    OsString::from_vec(bytes).into()
 }
 
 /// Returns each line of a table of mounts for this type of file system, and the
@@ -291,17 +280,5 @@ mod tests {
         };
         assert_eq!(options, b"rw,lowerdir=l,xino=on");
         assert_eq!(Mount::parse(line).unwrap().id, 22);
-    }
-
-    #[test]
-    fn mountinfo_escapes_are_undone_once() {
-        for (text, path) in [
-            ("/a\\040b", "/a b"),
-            ("/a\\134040", "/a\\040"),
-            ("/end\\04", "/end\\04"),
-            ("/not\\999", "/not\\999"),
-        ] {
-            assert_eq!(unescape(text.as_bytes()), Path::new(path), "{text}");
-        }
     }
 }

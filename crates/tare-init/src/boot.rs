@@ -30,12 +30,13 @@
 
 use crate::close::{close_but, close_from};
 use crate::command::Inherited;
+use crate::dir;
 use crate::mapping::{self, Mapping};
 use crate::message::{BUFFER, receive, reply, tell};
 use crate::replay::Replay;
 use crate::serve::{CONTROL, DEV, Resident, SIGNALS};
 use crate::sys::{self, CLONE_NEWIPC, CLONE_NEWNET, Errno, Fd, PollFd, Result};
-use crate::wire::{self, Field as _, Open, Reader, Reply};
+use crate::wire::{self, Open, Reply};
 
 /// State of the spawner that every init needs.
 pub(crate) struct Parent {
@@ -90,11 +91,12 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], late: bool, parent: &Parent) -> 
     let Ok(Some(request)) = receive(control, buffer) else {
         sys::exit(0)
     };
-    let Some(rest) =
-        Open::get(&mut Reader::new(request.body())).filter(|_| request.kind == wire::OPEN_REQUEST)
-    else {
+    let Ok(rest) = request.read() else {
         sys::exit(1)
     };
+    if request.kind != wire::OPEN_REQUEST {
+        sys::exit(1)
+    }
     sys::set_name(c"tare-init");
     serve(&rest, &mut replay, &mut control, parent)
 }
@@ -117,11 +119,8 @@ fn serve(open: &Open<'_>, replay: &mut Replay, control: &mut i32, parent: &Paren
 }
 
 fn give_up(control: i32, (place, index, errno): Failure) -> ! {
-    reply(
-        control,
-        &Reply::new(wire::FAILED, place, index, errno.0),
-        &[],
-    );
+    let failed = Reply::new(wire::FAILED, place, index, errno.0);
+    reply(control, &failed, &[]);
     sys::exit(1)
 }
 
@@ -141,6 +140,8 @@ fn announce() {
 /// Place of a failure, index of the operation, error.
 type Failure = (u32, u32, Errno);
 
+type Outcome = core::result::Result<(), Failure>;
+
 fn init(errno: Errno) -> Failure {
     (wire::AT_INIT, 0, errno)
 }
@@ -152,7 +153,7 @@ fn begin(
     replay: &mut Replay,
     late: bool,
     parent: &Parent,
-) -> core::result::Result<(), Failure> {
+) -> Outcome {
     // The signal comes when the parent thread ends; the spawner has one thread.
     sys::set_death_signal(sys::SIGKILL).map_err(init)?;
     if !open.uid_map.is_empty() {
@@ -164,19 +165,15 @@ fn begin(
     }
     if late {
         let cgroup = replay.slot(open.cgroup).map_err(init)?;
-        let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0).map_err(init)?;
-        sys::write(procs.raw(), b"0").map_err(init)?;
+        dir::write_file(cgroup, c"cgroup.procs", b"0").map_err(init)?;
     }
     if open.ahead == 1 {
         // A prestarted init may wait for long. Copies of other sandboxes'
         // descriptors, for example their locks, would stay open.
         let mut kept = [-1; wire::MAX_FDS + 2];
-        let all = fds
-            .iter()
-            .copied()
-            .chain([parent.pidfd.raw()])
-            .chain(parent.empty_ns.as_ref().map(Fd::raw));
-        kept.iter_mut().zip(all).for_each(|(kept, fd)| *kept = fd);
+        kept[..fds.len()].copy_from_slice(fds);
+        kept[fds.len()] = parent.pidfd.raw();
+        kept[fds.len() + 1] = parent.empty_ns.as_ref().map_or(-1, Fd::raw);
         // SAFETY: this child has copies of the spawner's descriptors, and uses
         // only the kept ones.
         unsafe { close_but(&mut kept) };
@@ -188,25 +185,17 @@ fn begin(
     Ok(())
 }
 
-fn run_all(open: &Open<'_>, replay: &mut Replay) -> core::result::Result<(), Failure> {
-    replay
-        .run(open.ops)
-        .map_err(|(index, errno)| (wire::AT_OP, index, errno))
+fn run_all(open: &Open<'_>, replay: &mut Replay) -> Outcome {
+    let done = replay.run(open.ops);
+    done.map_err(|(index, errno)| (wire::AT_OP, index, errno))
 }
 
-fn start(
-    open: &Open<'_>,
-    replay: &mut Replay,
-    told_at: &mut i32,
-) -> core::result::Result<(), Failure> {
+fn start(open: &Open<'_>, replay: &mut Replay, told_at: &mut i32) -> Outcome {
     run_all(open, replay)?;
-    let kept = [
-        replay.slot(0),
-        keep(replay, open.devpts),
-        keep(replay, open.dev),
-        keep(replay, open.proc),
-        keep(replay, open.stage),
-    ];
+    let kept = [0, open.devpts, open.dev, open.proc, open.stage].map(|slot| match slot {
+        -1 => Err(Errno::BADF),
+        slot => replay.slot(slot),
+    });
     let settled = settle(kept, told_at).and_then(|()| sys::keep_caps(open.init_caps));
     settled.map_err(init)
 }
@@ -219,23 +208,14 @@ fn become_root() -> Result<()> {
     sys::set_death_signal(sys::SIGKILL)
 }
 
-fn keep(replay: &Replay, slot: i32) -> Result<i32> {
-    match slot {
-        -1 => Err(Errno::BADF),
-        slot => replay.slot(slot),
-    }
-}
-
 /// Moves the descriptors of a serving init to their numbers, and closes all
 /// others.
 fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
     let [control, devpts, dev, proc, stage] = kept;
     let signals = sys::signalfd_child()?;
     let mut high = [-1i32; 6];
-    for (high, fd) in high
-        .iter_mut()
-        .zip([control, devpts, dev, proc, stage, Ok(signals.raw())])
-    {
+    let kept = [control, devpts, dev, proc, stage, Ok(signals.raw())];
+    for (high, fd) in high.iter_mut().zip(kept) {
         if let Ok(fd) = fd {
             *high = sys::duplicate(fd, 64)?.into_raw();
         }

@@ -51,15 +51,11 @@ pub(crate) fn share<T>(
         child_tid: busy.as_ptr() as u64,
         stack: stack.as_mut_ptr() as u64,
         stack_size: (stack.len() & !15) as u64,
-        ..CloneArgs::child(CLONE_VM | CLONE_CHILD_CLEARTID)
+        ..CloneArgs::child(CLONE_VM | CLONE_CHILD_CLEARTID, birth.cgroup)
     };
     if birth.pidfd {
         args.flags |= CLONE_PIDFD;
         args.pidfd = &raw mut pidfd as u64;
-    }
-    if let Some(cgroup) = birth.cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup as u64;
     }
     // SAFETY: both types are pointers to functions that take one thin pointer.
     // The child calls the function once, with `argument`.

@@ -15,18 +15,21 @@ use crate::close::close_from;
 use crate::dir;
 use crate::exec::{self, Words};
 use crate::mapping::Mapping;
+use crate::message::{Failure, Outcome, at};
 use crate::owner;
 use crate::replay::drop_bounding;
 use crate::sys::{self, AT_FDCWD, Errno, Fd, O_PATH, RLIMIT_NOFILE, Result};
 use crate::user::{Identity, Users};
 use crate::wire::{self, Confine, Reader, Run};
 
-type Outcome<T> = core::result::Result<T, (u32, Errno)>;
-
-/// Memory that every start reuses: stack and argument vectors of the child, and
-/// the cached user.
+/// Memory that every start reuses.
 pub(crate) struct Parts {
     stack: Mapping,
+    child: ChildParts,
+}
+
+/// The parts that the child uses: argument vectors and the cached user.
+struct ChildParts {
     words: Words,
     users: Users,
     inherited: Inherited,
@@ -60,21 +63,20 @@ impl Parts {
     pub(crate) fn new(inherited: Inherited) -> Result<Self> {
         Ok(Self {
             stack: Mapping::lasting(128 << 10)?,
-            words: Words::new()?,
-            users: Users::new()?,
-            inherited,
+            child: ChildParts {
+                words: Words::new()?,
+                users: Users::new()?,
+                inherited,
+            },
         })
     }
 }
 
 /// A started command.
 pub(crate) struct Child {
-    pub(crate) pid: i32,
-    /// A pidfd for the word of the start, if the host waits for that.
-    pub(crate) pidfd: Option<Fd>,
-    /// True if the time was up before the child executed a program; the child
-    /// is dead then.
-    pub(crate) late: bool,
+    /// With a pidfd if the host waits for the word of the start; late if the
+    /// time was up before the child executed a program.
+    pub(crate) shared: Shared,
     /// Master of the command's terminal, for the host.
     pub(crate) master: Option<Fd>,
     /// The command's tag, if any.
@@ -92,24 +94,18 @@ struct Launch<'a> {
     terminal: Option<&'a Fd>,
     /// A cgroup to join, where the child could not be born there.
     join: Option<i32>,
-    words: &'a mut Words,
-    users: &'a mut Users,
-    inherited: Inherited,
-    /// True if the calling thread has the sandbox's filter already, which the
-    /// child inherits.
-    born_confined: bool,
-    /// True if the command needs a tag.
-    tagged: bool,
+    place: &'a Place,
+    parts: &'a mut ChildParts,
     tag: Option<u64>,
-    failed: Option<(u32, Errno)>,
+    failed: Option<Failure>,
 }
 
 /// Descriptors of the sandbox, and state of the calling thread.
 pub(crate) struct Place {
     pub(crate) devpts: i32,
     pub(crate) dev: i32,
-    /// True if the calling thread has the sandbox's filter. Terminals and
-    /// cgroups are not possible then.
+    /// True if the calling thread has the sandbox's filter, which the child
+    /// inherits. Terminals and cgroups are not possible then.
     pub(crate) confined: bool,
     /// True if the command needs a tag (`owner.rs`).
     pub(crate) tagged: bool,
@@ -132,15 +128,10 @@ pub(crate) fn start(
     }
     let terminal = match run.flags & wire::TTY {
         0 => None,
-        _ => Some(open_terminal(run, place).map_err(|e| (wire::AT_TERMINAL, e))?),
+        _ => Some(open_terminal(run, place).map_err(at(wire::AT_TERMINAL))?),
     };
-    let Parts {
-        stack,
-        words,
-        users,
-        inherited,
-    } = parts;
-    words.fill(run).map_err(|e| (wire::AT_EXEC, e))?;
+    let Parts { stack, child } = parts;
+    child.words.fill(run).map_err(at(wire::AT_EXEC))?;
     let mut birth = Birth {
         cgroup: (run.flags & wire::INTO_CGROUP != 0).then(|| fds[cgroup_at(run)]),
         pidfd: run.flags & wire::UNTOLD == 0,
@@ -152,11 +143,8 @@ pub(crate) fn start(
         fds,
         terminal: slave,
         join: None,
-        words,
-        users,
-        inherited: *inherited,
-        born_confined: place.confined,
-        tagged: place.tagged,
+        place,
+        parts: child,
         tag: None,
         failed: None,
     };
@@ -167,15 +155,13 @@ pub(crate) fn start(
         launch.join = birth.cgroup.take();
         started = launch.share(birth, stack, start_by, &meanwhile);
     }
-    let child = started.map_err(|e| (wire::AT_CLONE, e))?;
+    let shared = started.map_err(at(wire::AT_CLONE))?;
     let Launch { failed, tag, .. } = launch;
     match failed {
         // The child is dead, and the loop in `serve` reaps it as an orphan.
         Some(failure) => Err(failure),
         None => Ok(Child {
-            pid: child.pid,
-            pidfd: child.pidfd,
-            late: child.late,
+            shared,
             master: terminal.map(|(master, _)| master),
             tag,
         }),
@@ -201,10 +187,6 @@ extern "C" fn enter(launch: &mut Launch<'_>) -> ! {
     sys::exit(127)
 }
 
-fn at(place: u32) -> impl Fn(Errno) -> (u32, Errno) {
-    move |errno| (place, errno)
-}
-
 impl Launch<'_> {
     /// Starts the child, and waits until the child releases the memory.
     fn share(
@@ -224,7 +206,8 @@ impl Launch<'_> {
     /// may refuse the calls before it.
     fn steps(&mut self) -> Outcome<()> {
         if let Some(cgroup) = self.join {
-            join(cgroup).map_err(at(wire::AT_CLONE))?;
+            let joined = dir::write_file(cgroup, c"cgroup.procs", b"0");
+            joined.map_err(at(wire::AT_CLONE))?;
         }
         sys::setsid().map_err(at(wire::AT_SESSION))?;
         self.place_fds().map_err(at(wire::AT_FDS))?;
@@ -233,16 +216,14 @@ impl Launch<'_> {
         }
         // The root of the init, so of the sandbox.
         let root = AT_FDCWD;
-        let identity = self
-            .users
-            .find(root, self.run.user)
-            .map_err(at(wire::AT_USER))?;
+        let identity = self.parts.users.find(root, self.run.user);
+        let identity = identity.map_err(at(wire::AT_USER))?;
         if self.run.cwd != c"/" {
             enter_dir(root, self.run.cwd, self.run.flags & wire::MAKE_CWD != 0)
                 .map_err(at(wire::AT_CWD))?;
         }
         if self.run.flags & wire::ADD_HOME != 0 {
-            self.words.set_home(match identity.uid {
+            self.parts.words.set_home(match identity.uid {
                 0 if !self.confine.home.is_empty() => self.confine.home,
                 _ => identity.home(),
             });
@@ -254,13 +235,13 @@ impl Launch<'_> {
         }
         // After the last open, because the limit may be low; before the ids
         // change, because a change loses the capability to raise a limit.
-        let files = sys::setrlimit(RLIMIT_NOFILE, &self.inherited.files);
+        let files = sys::setrlimit(RLIMIT_NOFILE, &self.parts.inherited.files);
         files.map_err(at(wire::AT_RLIMIT + RLIMIT_NOFILE))?;
         set_rlimits(match self.run.rlimits {
             [] => self.confine.rlimits,
             own => own,
         })?;
-        if self.tagged {
+        if self.place.tagged {
             self.tag = owner::tag(self.run.id);
         }
         if self.confine.no_new_privs == 0 {
@@ -270,7 +251,7 @@ impl Launch<'_> {
             }
             // Without no_new_privs seccomp(2) needs CAP_SYS_ADMIN, which the
             // next step drops.
-            filter(self.confine, self.born_confined)?;
+            filter(self.confine, self.place)?;
         }
         // A missing setgroups(2) may not silently drop groups of the request.
         if self.confine.no_setgroups != 0 && self.run.user.to_bytes().contains(&b'\n') {
@@ -278,18 +259,20 @@ impl Launch<'_> {
         }
         become_user(identity, self.confine, self.run.caps)?;
         if self.confine.no_new_privs == 1 {
-            if !self.born_confined {
+            if !self.place.confined {
                 // Otherwise the filtered thread has set the flag already.
                 sys::set_no_new_privs().map_err(at(wire::AT_NO_NEW_PRIVS))?;
             }
-            filter(self.confine, self.born_confined)?;
+            filter(self.confine, self.place)?;
         }
         sys::umask(self.run.umask);
-        sys::ignore_signals(self.inherited.ignored);
+        sys::ignore_signals(self.parts.inherited.ignored);
         sys::block_signals(false);
         // SAFETY: `start` filled the vectors with the strings of `self.run`;
-        // the home is in `self.users` or `self.confine`.
-        Err((wire::AT_EXEC, unsafe { exec::exec(self.run, self.words) }))
+        // the home is in the cached user or in `self.confine`.
+        Err((wire::AT_EXEC, unsafe {
+            exec::exec(self.run, &mut self.parts.words)
+        }))
     }
 
     /// Puts each descriptor at its number and closes all others: until the
@@ -344,26 +327,17 @@ impl Launch<'_> {
 /// streams itself.
 fn own_null(fd: i32) -> Result<i32> {
     let stat = sys::fstatat(fd, c"")?;
-    Ok(if stat.is(sys::S_IFCHR) && stat.rdev == wire::NULL {
-        0
-    } else {
-        fd
-    })
-}
-
-fn join(cgroup: i32) -> Result<()> {
-    let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0)?;
-    sys::write(procs.raw(), b"0")
+    let is_null = stat.is(sys::S_IFCHR) && stat.rdev == wire::NULL;
+    Ok(if is_null { 0 } else { fd })
 }
 
 /// Changes groups, ids, then capabilities. Keeps only the requested
 /// capabilities, and makes none inheritable.
 fn become_user(identity: &Identity, confine: &Confine<'_>, caps: u64) -> Outcome<()> {
     change_ids(identity, confine).map_err(at(wire::AT_SETUID))?;
-    let caps = if identity.uid == 0 {
-        confine.caps & caps
-    } else {
-        0
+    let caps = match identity.uid {
+        0 => confine.caps & caps,
+        _ => 0,
     };
     let inheritable = if is_weak!("caps_inheritable") {
         caps
@@ -378,8 +352,8 @@ pub(crate) fn change_ids(identity: &Identity, confine: &Confine<'_>) -> Result<(
     if confine.single_id == 1 && (identity.uid, identity.gid) != (0, 0) {
         return Err(Errno::INVAL);
     }
-    if confine.no_setgroups == 0 {
-        set_groups(identity.groups())?;
+    if confine.no_setgroups == 0 && !is_weak!("groups_of_host") {
+        sys::setgroups(identity.groups())?;
     }
     let (uid, gid) = (identity.uid, identity.gid);
     sys::setresgid(gid)?;
@@ -390,19 +364,12 @@ pub(crate) fn change_ids(identity: &Identity, confine: &Confine<'_>) -> Result<(
 }
 
 /// Attaches the sandbox's filter, unless the child was born with it.
-fn filter(confine: &Confine<'_>, born_confined: bool) -> Outcome<()> {
+fn filter(confine: &Confine<'_>, place: &Place) -> Outcome<()> {
     match confine.seccomp {
         [] => Ok(()),
-        _ if born_confined => Ok(()),
+        _ if place.confined => Ok(()),
         program => sys::seccomp_filter(program).map_err(at(wire::AT_SECCOMP)),
     }
-}
-
-fn set_groups(groups: &[u32]) -> Result<()> {
-    if is_weak!("groups_of_host") {
-        return Ok(());
-    }
-    sys::setgroups(groups)
 }
 
 /// Changes into a directory of the root. Links stay inside, magic links are
@@ -420,7 +387,7 @@ fn enter_dir(root: i32, path: &CStr, make: bool) -> Result<()> {
 
 fn set_rlimits(limits: &[u8]) -> Outcome<()> {
     use wire::Field as _;
-    const MALFORMED: (u32, Errno) = (wire::AT_MESSAGE, Errno::PROTO);
+    const MALFORMED: Failure = (wire::AT_MESSAGE, Errno::PROTO);
     let mut reader = Reader::new(limits);
     while !reader.is_empty() {
         let resource = u32::get(&mut reader).ok_or(MALFORMED)?;
@@ -457,7 +424,7 @@ fn attach_console(dev: i32, slave: &Fd) -> Result<()> {
         Err(error) => Err(error),
         Ok(_) => {
             let target = sys::openat(dev, c"console", O_PATH | sys::O_NOFOLLOW, 0)?;
-            crate::mount::attach(clone.raw(), &target)
+            crate::mount::attach(clone.raw(), target.raw())
         }
     }
 }

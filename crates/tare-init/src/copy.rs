@@ -8,9 +8,9 @@ use core::ffi::CStr;
 use crate::dir::{self, PATH_MAX, PROC_FD};
 use crate::mapping::Mapping;
 use crate::sys::{
-    self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_CLOEXEC,
-    O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, RENAME_NOREPLACE, Result, S_IFCHR,
-    S_IFDIR, S_IFLNK, S_IFREG,
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_DIRECTORY,
+    O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, RENAME_NOREPLACE, Result, S_IFCHR, S_IFDIR, S_IFLNK,
+    S_IFREG,
 };
 
 /// Deeper trees are refused, before the stack overflows; the kernel's own limit
@@ -59,8 +59,8 @@ fn empty(top: i32, name: &CStr, moved: &mut u64) -> Result<()> {
 /// Moves a directory to a free name in `top`.
 fn move_up(dir: i32, name: &CStr, top: i32, moved: &mut u64) -> Result<()> {
     loop {
-        let (mut place, mut digits) = ([0u8; 24], [0; 20]);
-        let fresh = dir::join(&mut place, &[b"r", dir::digits(*moved, &mut digits)])?;
+        let mut place = [0u8; 24];
+        let fresh = dir::numbered(&mut place, b"r", *moved)?;
         *moved += 1;
         match sys::renameat2(dir, name, top, fresh, RENAME_NOREPLACE) {
             Err(Errno::EXIST) => {}
@@ -70,7 +70,7 @@ fn move_up(dir: i32, name: &CStr, top: i32, moved: &mut u64) -> Result<()> {
                 let closed = sys::openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0)?;
                 chmod(&closed, 0o700)?;
             }
-            other => return other.map(drop),
+            other => return other,
         }
     }
 }
@@ -80,7 +80,7 @@ fn remove_entry(at: i32, name: &CStr) -> Result<()> {
     match sys::unlinkat(at, name, 0) {
         // Some file systems say EPERM.
         Err(Errno::ISDIR | Errno::PERM) => sys::unlinkat(at, name, AT_REMOVEDIR),
-        other => other.map(drop),
+        other => other,
     }
 }
 
@@ -117,27 +117,14 @@ pub(crate) fn chown(
     const BENEATH: u64 =
         sys::RESOLVE_BENEATH | sys::RESOLVE_NO_MAGICLINKS | sys::RESOLVE_NO_SYMLINKS;
     let mut buffer = [0u8; PATH_MAX];
-    let bytes = path.to_bytes();
-    let slash = bytes.iter().rposition(|b| *b == b'/');
-    let parent = match slash {
-        Some(at) => sys::openat2(
-            root,
-            dir::join(&mut buffer, &[&bytes[..at]])?,
-            O_PATH | O_DIRECTORY,
-            0,
-            BENEATH,
-        )?,
-        None => sys::openat(root, c".", O_PATH | O_DIRECTORY, 0)?,
-    };
-    let name = dir::join(&mut buffer, &[&bytes[slash.map_or(0, |at| at + 1)..]])?;
+    let (parent, name) = dir::split(path);
+    let parent = if parent.is_empty() { &b"."[..] } else { parent };
+    let parent = dir::join(&mut buffer, &[parent])?;
+    let parent = sys::openat2(root, parent, O_PATH | O_DIRECTORY, 0, BENEATH)?;
+    let name = dir::join(&mut buffer, &[name])?;
     let entry = sys::openat(parent.raw(), name, O_PATH | O_NOFOLLOW, 0)?;
-    sys::fchownat(
-        entry.raw(),
-        c"",
-        uid,
-        gid,
-        AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
-    )?;
+    let flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
+    sys::fchownat(entry.raw(), c"", uid, gid, flags)?;
     if sys::fstatat(entry.raw(), c"")?.is(S_IFLNK) {
         return Ok(());
     }
@@ -200,14 +187,8 @@ fn copy_entry(from: i32, target: Target, name: &CStr, depth: usize) -> Result<()
         }
         let inner = sys::openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
         let made = sys::openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
-        copy_dir(
-            inner.raw(),
-            Target {
-                to: made.raw(),
-                links,
-            },
-            depth + 1,
-        )?;
+        let to = made.raw();
+        copy_dir(inner.raw(), Target { to, links }, depth + 1)?;
         made
     } else {
         match copy_leaf(from, target, name, &stat)? {
@@ -220,8 +201,7 @@ fn copy_entry(from: i32, target: Target, name: &CStr, depth: usize) -> Result<()
     if !stat.is(S_IFLNK) {
         chmod(&made, stat.mode & 0o7777)?;
     }
-    let times = first_times(&stat);
-    sys::utimensat(to, name, &times, AT_SYMLINK_NOFOLLOW)
+    sys::utimensat(to, name, &first_times(&stat), AT_SYMLINK_NOFOLLOW)
 }
 
 /// Returns the times of the last access and the last change, as utimensat(2)
@@ -239,14 +219,11 @@ fn copy_leaf(
     stat: &sys::Stat,
 ) -> Result<Option<Fd>> {
     let (mut place, mut dev, mut ino) = ([0u8; 48], [0; 20], [0; 20]);
-    let numbers = dir::join(
-        &mut place,
-        &[
-            dir::digits(stat.dev, &mut dev),
-            b"-",
-            dir::digits(stat.ino, &mut ino),
-        ],
-    )?;
+    let (dev, ino) = (
+        dir::digits(stat.dev, &mut dev),
+        dir::digits(stat.ino, &mut ino),
+    );
+    let numbers = dir::join(&mut place, &[dev, b"-", ino])?;
     let shared = stat.is(S_IFREG) && stat.nlink > 1;
     if shared && link(links, numbers, to, name)? {
         return sys::openat(to, name, O_PATH | O_NOFOLLOW, 0).map(Some);
@@ -299,13 +276,8 @@ fn is_opaque(dir: &Fd) -> Result<bool> {
 /// new place in `root`.
 pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     // A FIFO in place of the file must not block.
-    let source = sys::openat2(
-        AT_FDCWD,
-        from,
-        O_RDONLY | O_NONBLOCK | O_CLOEXEC,
-        0,
-        sys::RESOLVE_NO_SYMLINKS,
-    )?;
+    let flags = O_RDONLY | O_NONBLOCK;
+    let source = sys::openat2(AT_FDCWD, from, flags, 0, sys::RESOLVE_NO_SYMLINKS)?;
     let stat = sys::fstatat(source.raw(), c"")?;
     if !stat.is(S_IFREG) {
         return Err(Errno::INVAL);
@@ -318,8 +290,7 @@ pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     let _ = copy_xattrs(&source, &made, &stat);
     let mode = if stat.uid == 0 { 0o7777 } else { 0o1777 };
     sys::fchmod(made.raw(), stat.mode & mode)?;
-    let times = first_times(&stat);
-    sys::futimens(&made, &times)
+    sys::futimens(&made, &first_times(&stat))
 }
 
 /// Copies at most `size` bytes, and less of a file that shrinks meanwhile.

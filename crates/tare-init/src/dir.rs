@@ -39,16 +39,18 @@ pub(crate) fn digits(mut n: u64, buffer: &mut [u8; 20]) -> &[u8] {
     }
 }
 
+/// Joins a word and a number in `buffer`.
+pub(crate) fn numbered<'b>(buffer: &'b mut [u8], word: &[u8], n: u64) -> Result<&'b CStr> {
+    join(buffer, &[word, digits(n, &mut [0; 20])])
+}
+
 /// Room for [`proc_fd`].
 pub(crate) const PROC_FD: usize = 40;
 
 /// Formats a path that leads to an open file, also after a rename, for calls
 /// that refuse O_PATH descriptors.
 pub(crate) fn proc_fd(fd: i32, buffer: &mut [u8; PROC_FD]) -> Result<&CStr> {
-    join(
-        buffer,
-        &[b"/proc/self/fd/", digits(fd as u64, &mut [0; 20])],
-    )
+    numbered(buffer, b"/proc/self/fd/", fd as u64)
 }
 
 /// Resolution of links inside a root.
@@ -169,7 +171,7 @@ pub(crate) fn parent<'b>(
     buffer: &'b mut [u8],
 ) -> Result<(Dir, &'b CStr)> {
     let (dir, name) = split(path);
-    if name.is_empty() || name == b"." || name == b".." {
+    if matches!(name, b"" | b"." | b"..") {
         return Err(Errno::INVAL);
     }
     let dir = match dir {
@@ -223,12 +225,35 @@ fn target(root: i32, path: &CStr, how: u64, buffer: &mut [u8; PATH_MAX]) -> Resu
 pub(crate) fn create(root: i32, path: &CStr, mode: u32, how: u64) -> Result<Fd> {
     let mut buffer = [0u8; 256];
     let (dir, name) = parent(root, path, how, &mut buffer)?;
-    sys::openat(
-        dir.fd(),
-        name,
-        sys::O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-        mode,
-    )
+    let flags = sys::O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    sys::openat(dir.fd(), name, flags, mode)
+}
+
+/// Reads the beginning of the file whose path the parts make.
+pub(crate) fn read_file<'b>(at: i32, parts: &[&[u8]], into: &'b mut [u8]) -> Result<&'b [u8]> {
+    let mut path = [0; 64];
+    let file = sys::openat(at, join(&mut path, parts)?, O_RDONLY, 0)?;
+    let n = sys::read(file.raw(), into)?;
+    Ok(&into[..n])
+}
+
+/// Fills memory from a file; returns the number of bytes, fewer at its end.
+/// Reads instead of mapping, because a mapped file that shrinks kills its
+/// reader.
+pub(crate) fn read_full(file: &Fd, into: &mut [u8]) -> Result<usize> {
+    let mut at = 0;
+    while at < into.len() {
+        match sys::read(file.raw(), &mut into[at..])? {
+            0 => break,
+            n => at += n,
+        }
+    }
+    Ok(at)
+}
+
+/// Writes to an existing file.
+pub(crate) fn write_file(at: i32, path: &CStr, bytes: &[u8]) -> Result<()> {
+    sys::write(sys::openat(at, path, sys::O_WRONLY, 0)?.raw(), bytes)
 }
 
 /// Calls `each` with every name in the directory but `.` and `..`.

@@ -9,7 +9,7 @@ use crate::clone::reap_one;
 use crate::mount;
 use crate::sys::{
     self, AT_FDCWD, CLONE_FILES, CLONE_NEWNS, Errno, Fd, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, Result,
+    MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_PRIVATE, Result,
 };
 
 /// Makes an empty mount namespace; the descriptor keeps it alive.
@@ -41,8 +41,8 @@ fn empty(place: &Fd) -> Result<()> {
     // Moves to the root of the namespace, because mounts that a chroot(2) hides
     // would stay.
     sys::setns(namespace.raw(), CLONE_NEWNS)?;
-    mount::make_private()?;
-    let fs = mount::configure(c"tmpfs")?;
+    mount::propagate(MS_PRIVATE)?;
+    let fs = sys::fsopen(c"tmpfs")?;
     mount::option(&fs, c"source", c"tmpfs")?;
     mount::option(&fs, c"mode", c"555")?;
     mount::option(&fs, c"nr_inodes", c"1")?;

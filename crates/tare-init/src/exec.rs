@@ -46,10 +46,7 @@ impl Words {
         for pair in run.env.iter() {
             put(pair.as_ptr() as usize);
         }
-        self.home_slot = match run.flags & ADD_HOME {
-            0 => None,
-            _ => Some(put(0) - 1),
-        };
+        self.home_slot = (run.flags & ADD_HOME != 0).then(|| put(0) - 1);
         put(0);
         Ok(())
     }
@@ -72,7 +69,7 @@ impl Words {
         let (argv, envp) = (words.as_ptr(), words[self.env..].as_ptr());
         // SAFETY: `fill` wrote both vectors, each with a null at the end; the
         // caller vouches for the strings.
-        unsafe { sys::execve(program, argv.cast(), envp.cast()) }
+        unsafe { sys::execve(program, argv, envp) }
     }
 }
 

@@ -23,24 +23,24 @@ use crate::sys::{
 };
 use crate::user::Users;
 use crate::wire::{
-    self, Confine, FILE_ANSWER, FILE_ANSWER_MAX, FILE_STAT_WORDS, Field as _, FileRequest, Reader,
+    self, Confine, FILE_ANSWER, FILE_ANSWER_MAX, FILE_STAT_BYTES, Field as _, FileAnswer,
+    FileRequest, FileStat, Reader,
 };
 use crate::xattrs;
 
 /// Tries at something that the sandbox changes meanwhile.
 const TRIES: u32 = 8;
 
-/// Reason of a refusal.
-struct Refusal {
-    why: u32,
-    errno: Errno,
-}
+/// Reason of a refusal, a `FILE_*` number or 0, and the error.
+struct Refusal(u32, Errno);
 
 impl From<Errno> for Refusal {
     fn from(errno: Errno) -> Self {
-        Self { why: 0, errno }
+        Self(0, errno)
     }
 }
+
+const SPECIAL: Refusal = Refusal(wire::FILE_IS_SPECIAL, Errno::INVAL);
 
 type Outcome<T> = core::result::Result<T, Refusal>;
 
@@ -75,14 +75,17 @@ impl Files {
         };
         let request = FileRequest::get(&mut Reader::new(body)).ok_or(Errno::PROTO);
         let aside = match request {
-            Ok(request) if !request.user.is_empty() || job.is_long(&request) => match fork() {
-                Ok(0) => Ok(true),
-                Ok(_) => return,
-                // Without a new process the work is done here, but never with
-                // more rights than the user's.
-                Err(errno) if !request.user.is_empty() => Err(errno),
-                Err(_) => Ok(false),
-            },
+            // A process for the request is reaped as an orphan.
+            Ok(request) if !request.user.is_empty() || job.is_long(&request) => {
+                match sys::fork(0, None) {
+                    Ok(0) => Ok(true),
+                    Ok(_) => return,
+                    // Without a new process the work is done here, but never
+                    // with more rights than the user's.
+                    Err(errno) if !request.user.is_empty() => Err(errno),
+                    Err(_) => Ok(false),
+                }
+            }
             _ => Ok(false),
         };
         let done = aside
@@ -94,26 +97,22 @@ impl Files {
             });
         let (why, errno, fd) = match done {
             Ok(fd) => (0, 0, fd),
-            Err(refusal) => (refusal.why, refusal.errno.0, None),
+            Err(Refusal(why, errno)) => (why, errno.0, None),
         };
         let len = if errno == 0 { job.tail.len } else { 0 };
-        for (place, word) in
-            head.chunks_exact_mut(4)
-                .zip([errno as u32, why, job.count, len as u32])
-        {
-            place.copy_from_slice(&word.to_ne_bytes());
-        }
-        let words = job.stat.as_ref().map_or([0; FILE_STAT_WORDS], words);
-        for (place, word) in head[16..].chunks_exact_mut(8).zip(words) {
-            place.copy_from_slice(&word.to_ne_bytes());
-        }
+        let answer = FileAnswer {
+            code: errno,
+            why,
+            count: job.count,
+            len: len as u32,
+            stat: job.stat.as_ref().map(sent).unwrap_or_default(),
+        };
+        answer.put(&mut &mut *head);
         let bytes = &memory.bytes()[..FILE_ANSWER + len];
+        let fd = fd.as_ref().map(Fd::raw);
         // The socket closes with the request, which ends the wait of a host
         // without an answer.
-        let _ = match &fd {
-            Some(fd) => send(*socket, bytes, &[fd.raw()]),
-            None => send(*socket, bytes, &[]),
-        };
+        let _ = send(*socket, bytes, fd.as_slice());
         if aside == Ok(true) {
             sys::exit(0);
         }
@@ -126,7 +125,7 @@ fn act_as(user: &CStr, confine: &Confine<'_>) -> Outcome<(u32, u32)> {
     if user.is_empty() {
         return Ok((0, 0));
     }
-    let refused = |why| move |errno| Refusal { why, errno };
+    let refused = |why| move |errno| Refusal(why, errno);
     let root = sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?;
     let mut users = Users::new()?;
     let identity = users
@@ -143,39 +142,30 @@ fn act_as(user: &CStr, confine: &Confine<'_>) -> Outcome<(u32, u32)> {
 fn check_place(fd: i32) -> Outcome<()> {
     match fs_types::is_storage(fd)? {
         true => Ok(()),
-        false => Err(Refusal {
-            why: wire::FILE_IS_KERNELS,
-            errno: Errno::NOTSUP,
-        }),
+        false => Err(Refusal(wire::FILE_IS_KERNELS, Errno::NOTSUP)),
     }
 }
 
-/// Forks a process for a request, which is reaped as an orphan.
-fn fork() -> Result<i32> {
-    sys::fork(0, None)
-}
-
-fn words(stat: &Stat) -> [u64; FILE_STAT_WORDS] {
-    let Stat {
-        dev,
-        ino,
-        nlink,
-        mode,
-        uid,
-        gid,
-        rdev,
-        size,
-        blocks,
-        times,
-        ..
-    } = *stat;
-    let [mode, uid, gid] = [mode, uid, gid].map(u64::from);
-    let [atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns] = times.map(|t| t as u64);
-    let (size, blocks) = (size as u64, blocks as u64);
-    [
-        dev, ino, nlink, mode, uid, gid, rdev, size, blocks, atime, atime_ns, mtime, mtime_ns,
-        ctime, ctime_ns,
-    ]
+/// Returns a state in the form of the wire.
+fn sent(stat: &Stat) -> FileStat {
+    let [atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns] = stat.times.map(|t| t as u64);
+    FileStat {
+        dev: stat.dev,
+        ino: stat.ino,
+        nlink: stat.nlink,
+        mode: stat.mode.into(),
+        uid: stat.uid.into(),
+        gid: stat.gid.into(),
+        rdev: stat.rdev,
+        size: stat.size as u64,
+        blocks: stat.blocks as u64,
+        atime,
+        atime_ns,
+        mtime,
+        mtime_ns,
+        ctime,
+        ctime_ns,
+    }
 }
 
 /// A request and its answer.
@@ -248,10 +238,9 @@ impl Job<'_> {
 
     /// Finds the file of `path` without opening it.
     fn find(&self, path: &CStr, how: u32) -> Result<Fd> {
-        let last = if how & wire::FOLLOW == 0 {
-            O_NOFOLLOW
-        } else {
-            0
+        let last = match how & wire::FOLLOW {
+            0 => O_NOFOLLOW,
+            _ => 0,
         };
         self.resolve(path, O_PATH | last, how)
     }
@@ -284,10 +273,7 @@ impl Job<'_> {
             match self.create(request) {
                 // Another process made the file meanwhile, or the path is a
                 // dangling link.
-                Err(Refusal {
-                    errno: Errno::EXIST,
-                    ..
-                }) if !new => {}
+                Err(Refusal(_, Errno::EXIST)) if !new => {}
                 other => return other,
             }
         }
@@ -301,12 +287,7 @@ impl Job<'_> {
             (S_IFDIR, false) => return Err(Errno::ISDIR.into()),
             (S_IFLNK, false) => return Err(Errno::LOOP.into()),
             (_, true) => return Err(Errno::NOTDIR.into()),
-            _ => {
-                return Err(Refusal {
-                    why: wire::FILE_IS_SPECIAL,
-                    errno: Errno::INVAL,
-                });
-            }
+            _ => return Err(SPECIAL),
         }
         check_place(found.raw())?;
         let fd = self.reopen(found, request.open & !(O_CREAT | O_EXCL))?;
@@ -337,8 +318,8 @@ impl Job<'_> {
     /// Opens the file of an O_PATH descriptor, without a path. Never waits, not
     /// even for the holder of a lease: see O_NONBLOCK in open(2).
     fn reopen(&self, found: &Fd, flags: u32) -> Result<Fd> {
-        let (fds, mut digits, mut name) = (self.own_fds()?, [0; 20], [0; 21]);
-        let name = dir::join(&mut name, &[dir::digits(found.raw() as u64, &mut digits)])?;
+        let mut name = [0; 21];
+        let (fds, name) = self.own_link(found, &mut name)?;
         let fd = sys::openat(fds.raw(), name, flags | O_NONBLOCK | O_NOCTTY, 0)?;
         // A process inside with the right to mount could have mounted on the
         // link.
@@ -348,11 +329,12 @@ impl Job<'_> {
         }
     }
 
-    /// Opens the directory of this process's descriptors in procfs, below any
-    /// mounts on it.
-    fn own_fds(&self) -> Result<Fd> {
+    /// Finds the link to a descriptor of this process in procfs: opens the
+    /// directory, below any mounts on it, and returns the name there.
+    fn own_link<'n>(&self, fd: &Fd, name: &'n mut [u8; 21]) -> Result<(Fd, &'n CStr)> {
         let strict = sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
-        sys::openat2(self.proc, c"self/fd", O_PATH | O_DIRECTORY, 0, strict)
+        let fds = sys::openat2(self.proc, c"self/fd", O_PATH | O_DIRECTORY, 0, strict)?;
+        Ok((fds, dir::numbered(name, b"", fd.raw() as u64)?))
     }
 
     /// Lists the next entries of the given directory; its descriptor has the
@@ -367,10 +349,9 @@ impl Job<'_> {
                 found => {
                     tail.put_name(name)?;
                     // Zeros: the entry exists, but its state is hidden.
-                    let words = found.as_ref().map_or([0; FILE_STAT_WORDS], words);
-                    words
-                        .iter()
-                        .try_for_each(|word| tail.put(&word.to_ne_bytes()))
+                    let (stat, mut bytes) = (found.as_ref().map(sent), [0; FILE_STAT_BYTES]);
+                    stat.unwrap_or_default().put(&mut &mut bytes[..]);
+                    tail.put(&bytes)
                 }
             }
         })?;

@@ -110,27 +110,17 @@ impl Tree<'_> {
 
     /// Makes a member from proc_pid_stat(5).
     fn member(&self, name: &CStr, pid: i32, home: &Cgroup) -> Option<Member> {
-        let mut path = [0u8; 32];
-        let path = dir::join(&mut path, &[name.to_bytes(), b"/stat"]).ok()?;
-        let Stat {
-            stopped,
-            parent,
-            session,
-            threads,
-        } = Stat::read(self.proc, path)?;
-        let stopped = match threads {
-            0 | 1 => stopped,
+        let stat = Stat::read(self.proc, name)?;
+        let stopped = match stat.threads {
+            0 | 1 => stat.stopped,
             _ => threads_stopped(self.proc, name).unwrap_or(false),
         };
+        let (parent, session) = (stat.parent, stat.session);
         // Copies of process 1 that work on files are in session 0 or 1.
         let adopted = || parent == 1 && session > 1 && self.owner.owns(self.proc, name, home);
         let begins = self.leader > 0 && (pid == self.leader || session == self.leader) || adopted();
-        Some(Member::new(
-            pid,
-            parent,
-            begins,
-            if stopped { STOPPED } else { 0 },
-        ))
+        let own = if stopped { STOPPED } else { 0 };
+        Some(Member::new(pid, parent, begins, own))
     }
 }
 
@@ -144,7 +134,7 @@ fn signal(rows: &[Member], signal: u32) {
 
 /// Kills everything in a cgroup v2 directory.
 pub(crate) fn kill_cgroup(cgroup: i32) -> Result<()> {
-    match write(cgroup, c"cgroup.kill", b"1") {
+    match dir::write_file(cgroup, c"cgroup.kill", b"1") {
         Err(Errno::NOENT) => kill_listed(cgroup),
         other => other,
     }
@@ -157,20 +147,19 @@ fn kill_listed(cgroup: i32) -> Result<()> {
     const ROUNDS: usize = 400;
     for _ in 0..ROUNDS {
         // The next round finds processes that were not frozen.
-        let _ = write(cgroup, c"cgroup.freeze", b"1");
+        let _ = dir::write_file(cgroup, c"cgroup.freeze", b"1");
         let mut text = [0u8; 4096];
-        let file = sys::openat(cgroup, c"cgroup.procs", O_RDONLY, 0)?;
-        let n = sys::read(file.raw(), &mut text)?;
+        let text = dir::read_file(cgroup, &[b"cgroup.procs"], &mut text)?;
         // A line that is cut or does not fit comes in the next round.
-        for line in text[..n].split_inclusive(|b| *b == b'\n') {
+        for line in text.split_inclusive(|b| *b == b'\n') {
             if let Some(pid) = line.strip_suffix(b"\n").and_then(decimal::number) {
                 // The process may have ended, but its pid is not reused before
                 // it is reaped here.
                 let _ = sys::kill(pid, SIGKILL);
             }
         }
-        let _ = write(cgroup, c"cgroup.freeze", b"0");
-        if n == 0 {
+        let _ = dir::write_file(cgroup, c"cgroup.freeze", b"0");
+        if text.is_empty() {
             return Ok(());
         }
         sys::sleep_us(200);
@@ -178,28 +167,14 @@ fn kill_listed(cgroup: i32) -> Result<()> {
     Err(Errno::BUSY)
 }
 
-fn write(cgroup: i32, file: &CStr, bytes: &[u8]) -> Result<()> {
-    let file = sys::openat(cgroup, file, sys::O_WRONLY, 0)?;
-    sys::write(file.raw(), bytes)
-}
-
 fn threads_stopped(proc: i32, name: &CStr) -> Result<bool> {
     let mut path = [0u8; 32];
-    let tasks = sys::openat(
-        proc,
-        dir::join(&mut path, &[name.to_bytes(), b"/task"])?,
-        O_RDONLY | sys::O_DIRECTORY,
-        0,
-    )?;
+    let path = dir::join(&mut path, &[name.to_bytes(), b"/task"])?;
+    let tasks = sys::openat(proc, path, O_RDONLY | sys::O_DIRECTORY, 0)?;
     let mut all = true;
     dir::for_each(tasks.raw(), c".", |thread| {
-        let mut path = [0u8; 32];
         // An unreadable thread has ended.
-        all &= Stat::read(
-            tasks.raw(),
-            dir::join(&mut path, &[thread.to_bytes(), b"/stat"])?,
-        )
-        .is_none_or(|stat| stat.stopped);
+        all &= Stat::read(tasks.raw(), thread).is_none_or(|stat| stat.stopped);
         Ok(())
     })?;
     Ok(all)
@@ -216,11 +191,9 @@ struct Stat {
 }
 
 impl Stat {
-    fn read(dir: i32, path: &CStr) -> Option<Self> {
+    fn read(dir: i32, name: &CStr) -> Option<Self> {
         let mut text = [0u8; 512];
-        let file = sys::openat(dir, path, O_RDONLY, 0).ok()?;
-        let n = sys::read(file.raw(), &mut text).ok()?;
-        let text = &text[..n];
+        let text = dir::read_file(dir, &[name.to_bytes(), b"/stat"], &mut text).ok()?;
         // The name before them may hold anything.
         let after = text.iter().rposition(|b| *b == b')')? + 2;
         let mut fields = text.get(after..)?.split(|b| *b == b' ');

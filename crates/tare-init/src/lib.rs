@@ -15,5 +15,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+/// System calls of process 1 (`src/serve.rs`, `src/command.rs`) while it
+/// serves, starts a command from behind a seccomp program, and reaps it.
+pub const CALLS_OF_SERVING: &str = "\
+    capset clock_gettime close close_range dup2 execve exit_group fchdir fcntl fstat futex \
+    getdents64 kill mkdirat mmap munmap nanosleep newfstatat openat openat2 ppoll prctl \
+    prlimit64 read recvmsg rt_sigprocmask sendmsg setgroups setresgid setresuid setsid umask \
+    wait4 write";
+
 /// The program: a static executable for x86-64 Linux.
 pub static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tare-init"));

@@ -32,7 +32,7 @@ pub(crate) struct Mapping {
 impl Mapping {
     pub(crate) fn anonymous(len: usize) -> Result<Self> {
         let len = len.max(1);
-        sys::map_anonymous(len).map(|at| Self { at, len })
+        sys::map_anonymous(None, len).map(|at| Self { at, len })
     }
 
     /// Maps memory that stays until the process ends: in a row behind the
@@ -67,7 +67,8 @@ impl Mapping {
         let behind = (&raw const _end as usize).next_multiple_of(PAGE);
         let at = behind + TAKEN.fetch_add(len.next_multiple_of(PAGE), Ordering::Relaxed);
         // Another mapping may be there, and stays.
-        let mapped = sys::map_anonymous_at(at, len).or_else(|_| sys::map_anonymous(len));
+        let mapped = sys::map_anonymous(Some(at), len);
+        let mapped = mapped.or_else(|_| sys::map_anonymous(None, len));
         mapped.map(|at| Self { at, len })
     }
 
@@ -136,6 +137,21 @@ impl Default for Mapping {
     }
 }
 
+/// Bytes in the memory of another, or in a mapping, of which the first count.
+pub(crate) enum Bytes<'a> {
+    Given(&'a [u8]),
+    Own(Mapping, usize),
+}
+
+impl Bytes<'_> {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Given(bytes) => bytes,
+            Self::Own(mapping, len) => &mapping.bytes()[..*len],
+        }
+    }
+}
+
 /// Types for which all-zero bytes are a value.
 ///
 /// # Safety
@@ -178,9 +194,7 @@ impl<T: Zeroable> Table<T> {
         // or written through this slice. `Zeroable` says that zero is a value.
         unsafe { core::slice::from_raw_parts_mut(self.rows.at.cast(), n) }
     }
-}
 
-impl<T: Zeroable> Table<T> {
     /// Writes a row without a look at the old one, which owns nothing: an
     /// assignment drops the old row, so reads the page before writing.
     pub(crate) fn fill(&mut self, at: usize, row: T) {

@@ -2,9 +2,9 @@
 //! Messages: a recvmsg(2) for a request with its file descriptors, a sendmsg(2)
 //! for a reply.
 
-use crate::mapping::Mapping;
+use crate::mapping::{Bytes, Mapping};
 use crate::sys::{self, Errno, Fd, MSG_CTRUNC, MSG_DONTWAIT, MSG_TRUNC, Result};
-use crate::wire::{Field as _, HEADER, Header, INLINE, MAGIC, MAX_FDS, Reader, Reply};
+use crate::wire::{self, Field, HEADER, Header, INLINE, MAGIC, MAX_FDS, Reader, Reply};
 
 const CMSG_HEADER: usize = 16;
 const SOL_SOCKET: u32 = 1;
@@ -21,37 +21,43 @@ pub(crate) const BUFFER: usize = HEADER + INLINE;
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sender([u32; 3]);
 
+/// Place of a failure, an `AT_*` number, and its error.
+pub(crate) type Failure = (u32, Errno);
+
+pub(crate) type Outcome<T> = core::result::Result<T, Failure>;
+
+/// Returns a function that adds the place to an error.
+pub(crate) fn at(place: u32) -> impl Fn(Errno) -> Failure {
+    move |errno| (place, errno)
+}
+
+/// Makes the reply about a failure.
+pub(crate) fn failed((place, errno): Failure) -> Reply {
+    Reply::new(wire::FAILED, place, 0, errno.0)
+}
+
 /// A request: kind, body, and file descriptors, of which the untaken are
 /// closed.
 pub(crate) struct Request<'a> {
     pub(crate) kind: u32,
     pub(crate) fds: Fds,
     pub(crate) sender: Sender,
-    body: Body<'a>,
-}
-
-enum Body<'a> {
-    Inline(&'a [u8]),
-    Mapped(Mapping, usize),
+    body: Bytes<'a>,
 }
 
 impl Request<'_> {
     pub(crate) fn body(&self) -> &[u8] {
-        self.body.bytes()
+        self.body.as_slice()
+    }
+
+    /// Reads the record that is the body.
+    pub(crate) fn read<'s, T: Field<'s>>(&'s self) -> Outcome<T> {
+        T::get(&mut Reader::new(self.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))
     }
 
     /// The body, and the descriptors to be taken or closed.
     pub(crate) fn parts(&mut self) -> (&[u8], &mut Fds) {
-        (self.body.bytes(), &mut self.fds)
-    }
-}
-
-impl Body<'_> {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Body::Inline(bytes) => bytes,
-            Body::Mapped(mapping, len) => &mapping.bytes()[..*len],
-        }
+        (self.body.as_slice(), &mut self.fds)
     }
 }
 
@@ -150,19 +156,13 @@ fn receive_with<'a>(
     let head = Header::get(&mut reader)
         .filter(|h| h.magic == MAGIC)
         .ok_or(Errno::PROTO)?;
+    let size = head.len as usize;
     let body = if head.in_memfd == 1 {
         let memfd = fds.pop().ok_or(Errno::PROTO)?;
-        Body::Mapped(
-            Mapping::file(memfd.raw(), head.len as usize)?,
-            head.len as usize,
-        )
+        Bytes::Own(Mapping::file(memfd.raw(), size)?, size)
     } else {
-        Body::Inline(
-            buffer
-                .get(HEADER..len)
-                .filter(|b| b.len() == head.len as usize)
-                .ok_or(Errno::PROTO)?,
-        )
+        let body = buffer.get(HEADER..len).filter(|b| b.len() == size);
+        Bytes::Given(body.ok_or(Errno::PROTO)?)
     };
     Ok(Some(Request {
         kind: head.kind,
@@ -233,6 +233,5 @@ pub(crate) fn send(socket: i32, bytes: &[u8], fds: &[i32]) -> Result<()> {
     for (at, fd) in fds.iter().take(n).enumerate() {
         control[2] |= u64::from(*fd as u32) << (32 * at);
     }
-    let control_len = if n == 0 { 0 } else { CMSG_HEADER + 8 };
-    sys::sendmsg(socket, bytes, &mut control, control_len)
+    sys::sendmsg(socket, bytes, if n == 0 { &mut [] } else { &mut control })
 }

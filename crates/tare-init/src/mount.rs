@@ -10,18 +10,13 @@ use crate::dir;
 use crate::remount;
 use crate::sys::{
     self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MOVE_MOUNT_T_EMPTY_PATH, MS_PRIVATE, MS_REC, MS_SLAVE,
-    MountAttr, O_CLOEXEC, O_DIRECTORY, O_PATH, Result, S_IFCHR, S_IFDIR, mount_id,
+    MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MOVE_MOUNT_T_EMPTY_PATH, MS_PRIVATE, MS_REC, MountAttr,
+    O_CLOEXEC, O_DIRECTORY, O_PATH, Result, S_IFCHR, S_IFDIR, mount_id,
 };
 use crate::wire::{self, List};
 
 /// Attributes of a mount that hides a path.
 const HIDING: u32 = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-
-/// Begins a file system, fsopen(2).
-pub(crate) fn configure(kind: &CStr) -> Result<Fd> {
-    sys::fsopen(kind)
-}
 
 /// Sets an option; an empty value makes a flag.
 pub(crate) fn option(fs: &Fd, key: &CStr, value: &CStr) -> Result<()> {
@@ -57,11 +52,7 @@ pub(crate) fn open_of_machine(path: &CStr, flags: u32) -> Result<Fd> {
 }
 
 /// Attaches a detached mount on an open path.
-pub(crate) fn attach(from: i32, target: &Fd) -> Result<()> {
-    attach_empty(from, target.raw())
-}
-
-fn attach_empty(from: i32, target: i32) -> Result<()> {
+pub(crate) fn attach(from: i32, target: i32) -> Result<()> {
     sys::move_mount(from, target, c"", MOVE_MOUNT_T_EMPTY_PATH)
 }
 
@@ -102,10 +93,10 @@ fn mount_setattr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()
 fn attach_with(clone: &Fd, target: &Fd, set: u32) -> Result<()> {
     match mount_setattr(clone.raw(), set, 0, true) {
         Err(Errno::NOSYS) => {
-            attach(clone.raw(), target)?;
+            attach(clone.raw(), target.raw())?;
             remount::set_attr(clone.raw(), set, 0, true)
         }
-        other => other.and_then(|()| attach(clone.raw(), target)),
+        other => other.and_then(|()| attach(clone.raw(), target.raw())),
     }
 }
 
@@ -118,19 +109,16 @@ pub(crate) fn bind_read_only(path: &CStr, dir: i32, name: &CStr) -> Result<()> {
         Ok(()) | Err(Errno::NOSYS) => {}
         Err(error) => return Err(error),
     }
-    attach_with(
-        &file,
-        &dir::ensure_file(dir, name, dir::STRICT)?,
-        MOUNT_ATTR_RDONLY,
-    )
+    let target = dir::ensure_file(dir, name, dir::STRICT)?;
+    attach_with(&file, &target, MOUNT_ATTR_RDONLY)
 }
 
 /// Does [`wire::Op::Attach`].
 pub(crate) fn attach_in(from: i32, root: i32, path: &CStr, flags: u32) -> Result<()> {
     if path.is_empty() {
-        return attach_empty(from, root);
+        return attach(from, root);
     }
-    match target(root, path, flags).and_then(|target| attach(from, &target)) {
+    match target(root, path, flags).and_then(|target| attach(from, target.raw())) {
         Err(Errno::NOENT) if flags & wire::IF_PRESENT != 0 => Ok(()),
         Err(errno) if flags & wire::OR_SKIP != 0 && !errno.is_of_machine() => Ok(()),
         other => other,
@@ -198,7 +186,7 @@ pub(crate) fn mask(root: i32, path: &CStr, dev: i32, stage: i32) -> Result<()> {
     if sys::fstatat(target.raw(), c"")?.is(S_IFDIR) {
         attach_with(&sys::open_tree_clone(stage, c"empty", 0)?, &target, HIDING)
     } else {
-        attach(sys::open_tree_clone(dev, c"null", 0)?.raw(), &target)
+        attach(sys::open_tree_clone(dev, c"null", 0)?.raw(), target.raw())
     }
 }
 
@@ -212,17 +200,9 @@ pub(crate) fn make_read_only(root: i32, path: &CStr) -> Result<()> {
     attach_with(&same, &target, MOUNT_ATTR_RDONLY)
 }
 
-/// Makes every mount private, mount_namespaces(7).
-pub(crate) fn make_private() -> Result<()> {
-    propagate(MS_PRIVATE)
-}
-
-/// Makes every mount a slave, mount_namespaces(7).
-pub(crate) fn make_slave() -> Result<()> {
-    propagate(MS_SLAVE)
-}
-
-fn propagate(how: u64) -> Result<()> {
+/// Makes every mount private or a slave, `MS_PRIVATE` or `MS_SLAVE` of
+/// mount_namespaces(7).
+pub(crate) fn propagate(how: u64) -> Result<()> {
     let change = || sys::mount_change(c"/", MS_REC | how);
     match change() {
         // The root is no mount point.
@@ -238,7 +218,7 @@ fn propagate(how: u64) -> Result<()> {
     }
 }
 
-/// Makes a detached mount private, recursively: [`make_private`] does not reach
+/// Makes a detached mount private, recursively: [`propagate`] does not reach
 /// detached mounts.
 pub(crate) fn set_private(mount: i32) -> Result<()> {
     let attr = MountAttr {
@@ -252,8 +232,7 @@ pub(crate) fn set_private(mount: i32) -> Result<()> {
 /// below, because the old root is covered at its root, and is empty. To the
 /// kernel, the topmost root of a namespace is no chroot(2).
 pub(crate) fn change_root(root: i32) -> Result<()> {
-    sys::fchdir(root)?;
-    sys::chroot(c".")?;
+    chroot::enter(root)?;
     match mount_id(AT_FDCWD, c"/..")? == mount_id(root, c"")? {
         true => Ok(()),
         false => Err(Errno::BUSY),
@@ -279,11 +258,6 @@ pub(crate) fn pivot_root(root: i32) -> Result<()> {
         }
     }
     Err(Errno::BUSY)
-}
-
-/// Opens a directory of the host's view.
-pub(crate) fn open_dir(path: &CStr) -> Result<Fd> {
-    sys::openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0)
 }
 
 /// Writes to an existing file below `proc`, in that mount and through no link.

@@ -45,12 +45,8 @@ fn replace(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
     let mut buffer = [0u8; 256];
     let (old, mode) = source(root, path)?;
     let (dir, name) = dir::parent(root, path, dir::ANY, &mut buffer)?;
-    let new = sys::openat(
-        dir.fd(),
-        NEW,
-        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-        mode,
-    )?;
+    let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    let new = sys::openat(dir.fd(), NEW, flags, mode)?;
     let renamed = is_copy(&new)
         .and_then(|()| copy_bytes(&old, &new, LARGEST as u64))
         .and_then(|()| sys::write(new.raw(), line))
@@ -69,16 +65,12 @@ fn cover(root: i32, path: &CStr, stage: i32, line: &[u8]) -> Result<()> {
     copy_bytes(&old, &new, LARGEST as u64)?;
     sys::write(new.raw(), line)?;
     let target = dir::open(root, path, sys::O_PATH, dir::ANY)?;
-    mount::attach(sys::open_tree_clone(stage, NEW, 0)?.raw(), &target)
+    mount::attach(sys::open_tree_clone(stage, NEW, 0)?.raw(), target.raw())
 }
 
 fn source(root: i32, path: &CStr) -> Result<(Fd, u32)> {
-    regular(dir::open(
-        root,
-        path,
-        O_RDONLY | O_NONBLOCK | O_NOCTTY,
-        dir::ANY,
-    )?)
+    let flags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
+    regular(dir::open(root, path, flags, dir::ANY)?)
 }
 
 /// Returns a regular file with its mode.

@@ -9,9 +9,6 @@ pub(crate) fn loopback_up() -> Result<()> {
     const IFF_UP: u16 = 1;
     const IFF_RUNNING: u16 = 0x40;
     let socket = sys::interface_socket()?;
-    sys::set_interface_flags(
-        &socket,
-        b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
-        IFF_UP | IFF_RUNNING,
-    )
+    let name = b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    sys::set_interface_flags(&socket, name, IFF_UP | IFF_RUNNING)
 }

@@ -7,7 +7,7 @@ use core::ffi::CStr;
 
 use crate::dir;
 use crate::mapping::Mapping;
-use crate::mount::{configure, create, open_of_machine, option, options};
+use crate::mount::{create, open_of_machine, option, options};
 use crate::sys::{self, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_DIRECTORY, Result};
 use crate::wire::{List, OF_MACHINE, USERXATTR};
 
@@ -59,19 +59,14 @@ impl Overlay<'_> {
     fn open_lower(&self) -> Result<Fd> {
         let lower = open_of_machine(self.lowers.iter().next().ok_or(Errno::INVAL)?, O_DIRECTORY)?;
         let stat = sys::fstatat(lower.raw(), c"")?;
-        sys::fchownat(
-            self.stage,
-            self.upper,
-            stat.uid,
-            stat.gid,
-            AT_SYMLINK_NOFOLLOW,
-        )?;
+        let (uid, gid) = (stat.uid, stat.gid);
+        sys::fchownat(self.stage, self.upper, uid, gid, AT_SYMLINK_NOFOLLOW)?;
         sys::fchmodat(self.stage, self.upper, stat.mode & 0o7777)?;
         Ok(lower)
     }
 
     fn by_option(&self, opened: Option<&Fd>) -> Result<Fd> {
-        let fs = configure(c"overlay")?;
+        let fs = sys::fsopen(c"overlay")?;
         if option(&fs, c"tare", c"").is_ok() {
             // KERNEL(6.5): older kernels look at options only at the end, and
             // log an unknown one.
@@ -114,7 +109,7 @@ impl Overlay<'_> {
             memory: Mapping::anonymous(4096)?,
             at: 0,
         };
-        data.add(b"lowerdir=")?;
+        data.add(&[b"lowerdir="])?;
         for (n, lower) in self.lowers.iter().enumerate() {
             let (mut place, mut digits, mut path) = ([0u8; 24], [0; 20], [0; dir::PROC_FD]);
             let lower = match opened {
@@ -122,19 +117,14 @@ impl Overlay<'_> {
                 None => lower,
             };
             let name = self.link(&mut place, dir::digits(n as u64, &mut digits), lower)?;
-            if n > 0 {
-                data.add(b":")?;
-            }
-            data.add(name.to_bytes())?;
+            data.add(&[if n > 0 { b":" } else { b"" }, name.to_bytes()])?;
         }
         let mut places = [[0u8; 24]; 2];
         let [upper, work] = self.writable(&mut places)?;
-        data.add(b",upperdir=")?;
-        data.add(upper.to_bytes())?;
-        data.add(b",workdir=")?;
-        data.add(work.to_bytes())?;
+        data.option([c"upperdir", upper])?;
+        data.option([c"workdir", work])?;
         if self.flags & USERXATTR != 0 {
-            data.add(b",userxattr")?;
+            data.option([c"userxattr", c""])?;
         }
         data.option(XINO)?;
         let mut each = self.options.iter();
@@ -169,7 +159,7 @@ impl Overlay<'_> {
         match sys::symlinkat(target, self.stage, name) {
             // The first attempt made the same link.
             Err(Errno::EXIST) => Ok(name),
-            other => other.map(|_| name),
+            other => other.map(|()| name),
         }
     }
 
@@ -189,27 +179,16 @@ struct Text {
 impl Text {
     /// Adds an option behind others; an empty value makes a flag.
     fn option(&mut self, [key, value]: [&CStr; 2]) -> Result<()> {
-        self.add(b",")?;
-        self.add(key.to_bytes())?;
-        if value.is_empty() {
-            return Ok(());
+        match value.to_bytes() {
+            b"" => self.add(&[b",", key.to_bytes()]),
+            value => self.add(&[b",", key.to_bytes(), b"=", value]),
         }
-        self.add(b"=")?;
-        self.add(value.to_bytes())
     }
 
-    fn add(&mut self, bytes: &[u8]) -> Result<()> {
-        let end = self.at + bytes.len();
-        let place = self
-            .memory
-            .bytes_mut()
-            .get_mut(self.at..end)
-            .ok_or(Errno::TOOBIG)?;
-        place.copy_from_slice(bytes);
-        self.at = end;
-        match end < 4095 {
-            true => Ok(()),
-            false => Err(Errno::TOOBIG),
-        }
+    fn add(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let rest = &mut self.memory.bytes_mut()[self.at..4095];
+        let added = dir::join(rest, parts).map_err(|_| Errno::TOOBIG)?;
+        self.at += added.count_bytes();
+        Ok(())
     }
 }

@@ -18,7 +18,7 @@ use core::ffi::CStr;
 
 use crate::decimal;
 use crate::dir;
-use crate::sys::{self, O_RDONLY, RLIMIT_LOCKS, Result};
+use crate::sys::{self, RLIMIT_LOCKS, Result};
 
 /// Marks of the commands since the sandbox was last empty.
 #[derive(Default)]
@@ -41,10 +41,8 @@ impl Marks {
     /// the command needs a tag.
     pub(crate) fn begin(&mut self, id: u64, empty: bool) -> bool {
         if empty {
-            *self = Self {
-                first: id,
-                ..Self::default()
-            };
+            *self = Self::default();
+            self.first = id;
         }
         self.shared |= !empty;
         !empty
@@ -62,15 +60,9 @@ impl Marks {
     pub(crate) fn owner(&self, id: u64) -> Owner {
         let base = match self {
             Self { lost: true, .. } => Base::Nothing,
-            Self {
-                first,
-                shared: false,
-                ..
-            } if *first == id => Base::All,
-            Self { first, .. } if *first == id => {
-                Base::Untagged(self.top.saturating_sub(self.last + 1)..self.top)
-            }
-            _ => Base::Tag(self.top.saturating_sub(id + 1)),
+            _ if self.first != id => Base::Tag(self.top.saturating_sub(id + 1)),
+            Self { shared: false, .. } => Base::All,
+            _ => Base::Untagged(self.top.saturating_sub(self.last + 1)..self.top),
         };
         Owner { id, base }
     }
@@ -133,15 +125,8 @@ impl Cgroup {
     const SIZE: usize = 8192;
 
     pub(crate) fn of(proc: i32, process: &[u8]) -> Result<Self> {
-        let mut path = [0u8; 32];
-        let file = sys::openat(
-            proc,
-            dir::join(&mut path, &[process, b"/cgroup"])?,
-            O_RDONLY,
-            0,
-        )?;
         let mut text = [0u8; Self::SIZE];
-        let n = sys::read(file.raw(), &mut text)?;
+        let n = dir::read_file(proc, &[process, b"/cgroup"], &mut text)?.len();
         let mut at = 0;
         for line in text[..n].split_inclusive(|b| *b == b'\n') {
             if line.starts_with(b"0::") && line.ends_with(b"\n") {
@@ -173,17 +158,9 @@ impl Cgroup {
 
 /// Reads the hard RLIMIT_LOCKS of a process from proc_pid_limits(5).
 fn hard_locks(proc: i32, name: &CStr) -> Option<u64> {
-    let mut path = [0u8; 32];
-    let file = sys::openat(
-        proc,
-        dir::join(&mut path, &[name.to_bytes(), b"/limits"]).ok()?,
-        O_RDONLY,
-        0,
-    )
-    .ok()?;
     let mut text = [0u8; 4096];
-    let n = sys::read(file.raw(), &mut text).ok()?;
-    let line = text[..n]
+    let text = dir::read_file(proc, &[name.to_bytes(), b"/limits"], &mut text).ok()?;
+    let line = text
         .split(|b| *b == b'\n')
         .find_map(|line| line.strip_prefix(b"Max file locks"))?;
     let hard = line

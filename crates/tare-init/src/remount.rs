@@ -13,6 +13,7 @@ use crate::sys::{
     self, AT_FDCWD, Errno, Fd, MS_BIND, MS_NOATIME, MS_NODIRATIME, MS_NOSYMFOLLOW, MS_RELATIME,
     MS_REMOUNT, MS_STRICTATIME, O_NOFOLLOW, O_PATH, O_RDONLY, Result,
 };
+use crate::wire::unescape;
 
 /// More mounts than a namespace has by default, `fs.mount-max`.
 const ROWS: usize = 1 << 17;
@@ -93,7 +94,7 @@ fn each_below(mount: i32, mut each: impl FnMut(Fd) -> Result<()>) -> Result<()> 
         let inside = point(row)
             .and_then(|point| point.strip_prefix(top))
             .ok_or(Errno::INVAL)?;
-        let path = unescape(inside, place.bytes_mut())?;
+        let path = below(inside, place.bytes_mut())?;
         const HERE: u64 =
             sys::RESOLVE_BENEATH | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
         match sys::openat2(mount, path, O_PATH | O_NOFOLLOW, 0, HERE) {
@@ -117,12 +118,8 @@ fn read_all(path: &CStr) -> Result<Mapping> {
     while size <= LARGEST {
         let mut memory = Mapping::anonymous(size)?;
         let file = sys::openat(AT_FDCWD, path, O_RDONLY, 0)?;
-        let mut at = 0;
-        while at < size {
-            match sys::read(file.raw(), &mut memory.bytes_mut()[at..])? {
-                0 => return Ok(memory),
-                n => at += n,
-            }
+        if dir::read_full(&file, memory.bytes_mut())? < size {
+            return Ok(memory);
         }
         size *= 4;
     }
@@ -148,36 +145,23 @@ fn parse(text: &[u8], own: i32, rows: &mut [Member]) -> Result<usize> {
     Ok(n)
 }
 
-/// Returns a path below the mount: without the slash in front, octal numbers as
-/// bytes.
-fn unescape<'b>(text: &[u8], place: &'b mut [u8]) -> Result<&'b CStr> {
-    let mut rest = text.strip_prefix(b"/").unwrap_or(text);
+/// Returns a path below the mount: without escapes and the slash in front.
+fn below<'b>(text: &[u8], place: &'b mut [u8]) -> Result<&'b CStr> {
     let mut n = 0;
-    while let [first, tail @ ..] = rest {
-        let octal = |digits: &[u8]| digits.iter().fold(0u8, |n, d| n.wrapping_mul(8) + (d & 7));
-        let (byte, tail) = match (first, tail) {
-            (b'\\', [a, b, c, tail @ ..]) => (octal(&[*a, *b, *c]), tail),
-            _ => (*first, tail),
-        };
+    for byte in unescape(text.strip_prefix(b"/").unwrap_or(text)).chain([0]) {
         *place.get_mut(n).ok_or(Errno::TOOBIG)? = byte;
         n += 1;
-        rest = tail;
     }
-    *place.get_mut(n).ok_or(Errno::TOOBIG)? = 0;
-    CStr::from_bytes_with_nul(&place[..=n]).map_err(|_| Errno::INVAL)
+    CStr::from_bytes_with_nul(&place[..n]).map_err(|_| Errno::INVAL)
 }
 
 /// Returns the mount of a descriptor, proc_pid_fdinfo(5). Unlike statx(2), this
 /// asks no file system.
 fn mount_id(fd: i32) -> Result<i32> {
-    let (mut path, mut text) = ([0u8; 40], [0u8; 512]);
-    let path = dir::join(
-        &mut path,
-        &[b"/proc/self/fdinfo/", dir::digits(fd as u64, &mut [0; 20])],
-    )?;
-    let file = sys::openat(AT_FDCWD, path, O_RDONLY, 0)?;
-    let n = sys::read(file.raw(), &mut text)?;
-    let line = text[..n]
+    let (mut digits, mut text) = ([0; 20], [0; 512]);
+    let name = [b"/proc/self/fdinfo/", dir::digits(fd as u64, &mut digits)];
+    let text = dir::read_file(AT_FDCWD, &name, &mut text)?;
+    let line = text
         .split(|b| *b == b'\n')
         .find_map(|line| line.strip_prefix(b"mnt_id:\t"));
     line.and_then(decimal::number).ok_or(Errno::PROTO)

@@ -11,7 +11,10 @@ use crate::mount;
 use crate::names;
 use crate::network;
 use crate::overlay::Overlay;
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, Result};
+use crate::sys::{
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, MS_PRIVATE, MS_SLAVE, O_DIRECTORY,
+    O_PATH, Result,
+};
 use crate::wire::{Field as _, MAY_BE_GONE, OF_MACHINE, Op, PRIVATE, Reader, SLOTS};
 
 /// Slot of a mount that was removed since the listing ([`MAY_BE_GONE`]).
@@ -59,12 +62,10 @@ impl Replay {
     pub(crate) fn slot(&self, slot: i32) -> Result<i32> {
         match slot {
             -1 => Ok(AT_FDCWD),
-            n => self
-                .slots
-                .get(n as usize)
-                .copied()
-                .filter(|fd| *fd >= 0)
-                .ok_or(Errno::BADF),
+            n => {
+                let fd = self.slots.get(n as usize).copied();
+                fd.filter(|fd| *fd >= 0).ok_or(Errno::BADF)
+            }
         }
     }
 
@@ -118,8 +119,8 @@ impl Replay {
             Op::EnterCgroup { file } => sys::write(self.fd(file)?, b"0"),
             Op::Unshare { flags } => sys::unshare(u64::from(flags)),
             Op::Setns { file, flags } => sys::setns(self.fd(file)?, u64::from(flags)),
-            Op::MakePrivate {} => mount::make_private(),
-            Op::MakeSlave {} => mount::make_slave(),
+            Op::MakePrivate {} => mount::propagate(MS_PRIVATE),
+            Op::MakeSlave {} => mount::propagate(MS_SLAVE),
             Op::SetHostname { name } => sys::sethostname(name),
             Op::LoopbackUp {} => network::loopback_up(),
             Op::NewKeyring {} => sys::join_new_session_keyring(),
@@ -189,7 +190,7 @@ impl Replay {
                 options,
                 attrs,
             } => {
-                let fs = mount::configure(kind)?;
+                let fs = sys::fsopen(kind)?;
                 // The source in mountinfo.
                 mount::option(&fs, c"source", kind)?;
                 mount::options(&fs, options)?;
@@ -240,7 +241,9 @@ impl Replay {
                 };
                 self.put_unless_gone(into, overlay.mount(), flags)
             }
-            Op::OpenDir { into, path } => self.put(into, mount::open_dir(path)?),
+            Op::OpenDir { into, path } => {
+                self.put(into, sys::openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0)?)
+            }
             _ => Err(Errno::PROTO),
         }
     }

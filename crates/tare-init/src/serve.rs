@@ -10,7 +10,7 @@ use crate::command::{self, Child, Inherited, Parts, Place};
 use crate::files::Files;
 use crate::filtered_thread::{FilteredThread, hand_over};
 use crate::mapping::{Mapping, Table};
-use crate::message::{BUFFER, Fds, Request, note, receive, reply, tell};
+use crate::message::{BUFFER, Fds, Outcome, Request, at, failed, note, receive, reply, tell};
 use crate::owner::Marks;
 use crate::sys::{self, Errno, MaybeFd, PollFd, Result};
 use crate::wire::{self, Field as _, Find, Kill, Open, Reader, Reply, Run};
@@ -68,16 +68,13 @@ struct Times {
 impl Times {
     fn of(run: &Run<'_>) -> Self {
         let started = sys::now_ns();
-        let deadline = if run.timeout_ms == 0 {
-            0
-        } else {
-            started.saturating_add(run.timeout_ms.saturating_mul(1_000_000))
-        };
         let latest = started.saturating_add(START_NS);
-        let start_by = if deadline == 0 {
-            latest
-        } else {
-            deadline.min(latest)
+        let (deadline, start_by) = match run.timeout_ms.saturating_mul(1_000_000) {
+            0 => (0, latest),
+            ns => (
+                started.saturating_add(ns),
+                latest.min(started.saturating_add(ns)),
+            ),
         };
         Self {
             started,
@@ -175,8 +172,8 @@ impl<'a> Resident<'a> {
                         0 => self.start(&run, fds),
                         _ => self.first(|this| this.start(&run, fds)),
                     });
-                if let Err((place, errno)) = started {
-                    note(status, &Reply::new(wire::FAILED, place, 0, errno.0));
+                if let Err(failure) = started {
+                    note(status, &failed(failure));
                 }
             }
             wire::KILL_REQUEST => {
@@ -197,30 +194,23 @@ impl<'a> Resident<'a> {
     fn find(&mut self, body: &[u8], told: i32) {
         let find = Find::get(&mut Reader::new(body)).ok_or(Errno::PROTO);
         let found = find.and_then(|find| {
-            let row = self
-                .used()
-                .find(|row| row.id == find.id && !row.is_dead())
-                .ok_or(Errno::SRCH)?;
+            let row = self.used().find(|r| r.id == find.id && !r.is_dead());
             // The pid is not reused as long as the row is in use.
-            let pid = row.pid;
+            let pid = row.ok_or(Errno::SRCH)?.pid;
             self.first(|_| sys::pidfd_open(pid))
         });
         match found {
             Ok(pidfd) => reply(told, &Reply::new(wire::STARTED, 0, 0, 0), &[pidfd.raw()]),
-            Err(errno) => note(
-                told,
-                &Reply::new(wire::FAILED, wire::AT_MESSAGE, 0, errno.0),
-            ),
+            Err(errno) => note(told, &failed((wire::AT_MESSAGE, errno))),
         }
     }
 
-    fn start(&mut self, run: &Run<'_>, fds: &mut Fds) -> core::result::Result<(), (u32, Errno)> {
+    fn start(&mut self, run: &Run<'_>, fds: &mut Fds) -> Outcome<()> {
         // Skips the scan if no command runs: reading first would map the zero
         // page, and the write below would fault again.
-        let free = if self.live == 0 {
-            Some(0)
-        } else {
-            self.rows.rows().iter().position(|r| r.pid == 0)
+        let free = match self.live {
+            0 => Some(0),
+            _ => self.rows.rows().iter().position(|r| r.pid == 0),
         };
         let row = free.ok_or((wire::AT_CLONE, Errno::AGAIN))?;
         let times = Times::of(run);
@@ -266,7 +256,7 @@ impl<'a> Resident<'a> {
             fds.truncate(1);
         }
         let child = child?;
-        if child.late && times.start_by == times.latest {
+        if child.shared.late && times.start_by == times.latest {
             return Err((wire::AT_START, Errno::TIMEDOUT));
         }
         if tagged {
@@ -284,8 +274,8 @@ impl<'a> Resident<'a> {
         child: &Child,
         times: &Times,
         fds: &mut Fds,
-    ) -> core::result::Result<(), (u32, Errno)> {
-        let take = |fds: &mut Fds, n| fds.take(n).map_err(|e| (wire::AT_MESSAGE, e));
+    ) -> Outcome<()> {
+        let take = |fds: &mut Fds, n| fds.take(n).map_err(at(wire::AT_MESSAGE));
         let status = take(fds, 0)?;
         let cgroup = match run.flags & wire::INTO_CGROUP {
             0 => None,
@@ -294,13 +284,13 @@ impl<'a> Resident<'a> {
         // Before the host is told: afterwards the host may take the close of a
         // pipe for the end of the last writer.
         fds.clear();
-        let reason = if child.late {
+        let reason = if child.shared.late {
             wire::BY_TIMEOUT
         } else {
             wire::BY_ITSELF
         };
         let filled = Row {
-            pid: child.pid,
+            pid: child.shared.pid,
             status: Some(status).into(),
             id: run.id,
             started: times.started,
@@ -313,8 +303,8 @@ impl<'a> Resident<'a> {
         self.rows.fill(row, filled);
         self.live += 1;
         let mut message = Reply::new(wire::STARTED, 0, 0, 0);
-        message.signal = child.pid as u32;
-        let told = match (&child.pidfd, &child.master) {
+        message.signal = child.shared.pid as u32;
+        let told = match (&child.shared.pidfd, &child.master) {
             (None, _) => Ok(()),
             (Some(pidfd), Some(master)) => tell(status, &message, &[pidfd.raw(), master.raw()]),
             (Some(pidfd), None) => tell(status, &message, &[pidfd.raw()]),
@@ -334,11 +324,8 @@ impl<'a> Resident<'a> {
 
     /// Yields the rows in use. Does not touch rows behind the last of them.
     fn used(&mut self) -> impl Iterator<Item = &mut Row> {
-        self.rows
-            .rows()
-            .iter_mut()
-            .filter(|r| r.pid != 0)
-            .take(self.live)
+        let rows = self.rows.rows().iter_mut();
+        rows.filter(|r| r.pid != 0).take(self.live)
     }
 
     /// Returns the time until the next command is due.

@@ -10,11 +10,11 @@ use crate::empty_ns;
 use crate::id_map::{become_root, map_self, write_map};
 use crate::leftovers::Leftovers;
 use crate::mapping::{Mapping, Table, Zeroable};
-use crate::message::{BUFFER, Request, Sender, receive, receive_now, reply};
+use crate::message::{BUFFER, Outcome, Request, Sender, at, failed, receive, receive_now, reply};
 use crate::replay::Replay;
 use crate::sys::{self, AT_FDCWD, CLONE_NEWUSER, Errno, Fd, MaybeFd, PollFd, Result};
 use crate::watch::Watched;
-use crate::wire::{self, Close, Field as _, Hello, Job, Open, Reader, Reply};
+use crate::wire::{self, Close, Hello, Job, Open, Reply};
 
 /// Sandboxes alive at once, far more than a machine holds.
 const ROWS: usize = 16384;
@@ -86,11 +86,7 @@ fn raise_oom_score() {
 
 /// Says why there will be no spawner.
 pub(crate) fn give_up(socket: i32, errno: Errno) -> ! {
-    reply(
-        socket,
-        &Reply::new(wire::FAILED, wire::AT_SPAWNER, 0, errno.0),
-        &[],
-    );
+    reply(socket, &failed((wire::AT_SPAWNER, errno)), &[]);
     sys::exit(errno.0)
 }
 
@@ -157,9 +153,10 @@ impl Spawner {
                     let _ = self.watch(&request);
                 }
                 Ok(Some(request)) if request.kind == wire::OPEN_REQUEST => {
-                    let open = Open::get(&mut Reader::new(request.body()));
                     // `Watched::remove`, called by `end`, removes the rest.
-                    if let Some(leftovers) = open.and_then(|open| Leftovers::new(&open).ok()) {
+                    if let Ok(open) = request.read::<Open>()
+                        && let Ok(leftovers) = Leftovers::new(&open)
+                    {
                         leftovers.clear();
                     }
                 }
@@ -169,10 +166,9 @@ impl Spawner {
         }
     }
 
-    fn watch(&mut self, request: &Request<'_>) -> Outcome {
-        self.watched
-            .add(request.body())
-            .map_err(|e| (wire::AT_MESSAGE, e))
+    fn watch(&mut self, request: &Request<'_>) -> Outcome<()> {
+        let added = self.watched.add(request.body());
+        added.map_err(at(wire::AT_MESSAGE))
     }
 
     fn answer(&mut self, mut request: Request<'_>) {
@@ -190,8 +186,8 @@ impl Spawner {
             wire::WATCH_REQUEST => self.watch(&request),
             _ => Err((wire::AT_MESSAGE, Errno::PROTO)),
         };
-        if let Err((place, errno)) = outcome {
-            reply(first, &Reply::new(wire::FAILED, place, 0, errno.0), &[]);
+        if let Err(failure) = outcome {
+            reply(first, &failed(failure), &[]);
         }
     }
 
@@ -203,98 +199,93 @@ impl Spawner {
         known == request.sender
     }
 
-    fn hello(&mut self, request: &mut Request<'_>) -> Outcome {
-        let hello =
-            Hello::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
+    fn hello(&mut self, request: &mut Request<'_>) -> Outcome<()> {
+        let hello: Hello = request.read()?;
         if hello.stage != 2 {
-            let host = request.fds.take(1).map_err(|e| (wire::AT_MESSAGE, e))?;
+            let host = request.fds.take(1).map_err(at(wire::AT_MESSAGE))?;
             self.host = Some(host).into();
             // execve(2) of this program gave user 0 the whole bounding set.
-            sys::drop_caps_beyond(hello.caps).map_err(|e| (wire::AT_CAPS, e))?;
+            sys::drop_caps_beyond(hello.caps).map_err(at(wire::AT_CAPS))?;
         }
         if hello.stage == 1 {
             // All sandboxes of this host share the user namespace, as all
             // containers of a rootless user do.
-            sys::unshare(CLONE_NEWUSER).map_err(|e| (wire::AT_USER_NAMESPACE, e))?;
+            sys::unshare(CLONE_NEWUSER).map_err(at(wire::AT_USER_NAMESPACE))?;
             // The id maps are written through /proc, whose owner follows
             // dumpability.
-            sys::set_dumpable(true).map_err(|e| (wire::AT_USER_NAMESPACE, e))?;
+            sys::set_dumpable(true).map_err(at(wire::AT_USER_NAMESPACE))?;
         }
         if hello.map_self == 1 {
-            map_self(&hello).map_err(|e| (wire::AT_ID_MAP, e))?;
+            map_self(&hello).map_err(at(wire::AT_ID_MAP))?;
         }
         if hello.map_self == 1 || hello.stage == 2 {
-            become_root().map_err(|e| (wire::AT_ID_MAP, e))?;
+            become_root().map_err(at(wire::AT_ID_MAP))?;
         }
-        let pid = sys::getpid().map_err(|e| (wire::AT_MESSAGE, e))?;
+        let pid = sys::getpid().map_err(at(wire::AT_MESSAGE))?;
         let mut ready = Reply::new(wire::READY, 0, 0, 0);
         ready.signal = pid as u32;
-        reply(
-            request.fds.get(0).unwrap_or(-1),
-            &ready,
-            &[self.parent.pidfd.raw()],
-        );
+        let socket = request.fds.get(0).unwrap_or(-1);
+        reply(socket, &ready, &[self.parent.pidfd.raw()]);
         Ok(())
     }
 
-    fn open(&mut self, request: &Request<'_>) -> Outcome {
-        let open =
-            Open::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
-        let leftovers = Leftovers::new(&open).map_err(|e| (wire::AT_INIT, e))?;
-        if open.empty_ns == 1 && self.parent.empty_ns.is_none() {
-            match empty_ns::make() {
-                Ok(empty_ns) => self.parent.empty_ns = Some(empty_ns),
-                Err(errno) => {
-                    leftovers.clear();
-                    return Err((wire::AT_EMPTY_NS, errno));
-                }
-            }
-        }
-        let mapped = !open.uid_map.is_empty();
-        let gate = if mapped {
-            Some(sys::pipe().map_err(|e| (wire::AT_CLONE, e))?)
-        } else {
-            None
-        };
-        let pid = match self.fork(&open, request) {
-            Ok((0, late)) => {
-                self.let_go();
-                if let Some((read, write)) = gate {
-                    drop(write);
-                    // End of file without a byte: the maps could not be
-                    // written.
-                    if sys::read(read.raw(), &mut [0]) != Ok(1) {
-                        sys::exit(1);
-                    }
-                }
-                boot::run(&open, request.fds.as_slice(), late, &self.parent)
-            }
-            Ok((pid, _)) => pid,
-            Err(errno) => {
+    fn open(&mut self, request: &Request<'_>) -> Outcome<()> {
+        let open: Open = request.read()?;
+        let leftovers = Leftovers::new(&open).map_err(at(wire::AT_INIT))?;
+        let (pid, gate) = match self.clone_init(&open, request) {
+            Ok(init) => init,
+            Err(failure) => {
                 leftovers.clear();
-                return Err((wire::AT_CLONE, errno));
+                return Err(failure);
             }
         };
-        let lock = usize::try_from(open.lock)
-            .ok()
-            .and_then(|slot| request.fds.get(slot).ok());
+        let lock = usize::try_from(open.lock).map_err(|_| Errno::BADF);
         // The request closes its own copy.
-        let lock = lock.and_then(|fd| sys::duplicate(fd, 0).ok());
+        let lock = lock.and_then(|slot| sys::duplicate(request.fds.get(slot)?, 0));
         self.remember(Row {
             pid,
             id: open.id,
-            lock: lock.into(),
+            lock: lock.ok().into(),
             leftovers: leftovers.into_raw(),
             ..Row::default()
         });
         if let Some((_, write)) = gate {
-            let written = write_map(pid, c"uid_map", open.uid_map)
-                .and_then(|()| write_map(pid, c"gid_map", open.gid_map));
-            written
+            write_map(pid, c"uid_map", open.uid_map)
+                .and_then(|()| write_map(pid, c"gid_map", open.gid_map))
                 .and_then(|()| sys::write(write.raw(), &[1]))
-                .map_err(|e| (wire::AT_ID_MAP, e))?;
+                .map_err(at(wire::AT_ID_MAP))?;
         }
         Ok(())
+    }
+
+    /// Clones an init; returns its pid, and the pipe that an init with id maps
+    /// waits for.
+    fn clone_init(
+        &mut self,
+        open: &Open<'_>,
+        request: &Request<'_>,
+    ) -> Outcome<(i32, Option<(Fd, Fd)>)> {
+        if open.empty_ns == 1 && self.parent.empty_ns.is_none() {
+            let made = empty_ns::make().map_err(at(wire::AT_EMPTY_NS))?;
+            self.parent.empty_ns = Some(made);
+        }
+        let gate = match open.uid_map.is_empty() {
+            true => None,
+            false => Some(sys::pipe().map_err(at(wire::AT_CLONE))?),
+        };
+        let (pid, late) = self.fork(open, request).map_err(at(wire::AT_CLONE))?;
+        if pid != 0 {
+            return Ok((pid, gate));
+        }
+        self.let_go();
+        if let Some((read, write)) = gate {
+            drop(write);
+            // End of file without a byte: the maps could not be written.
+            if sys::read(read.raw(), &mut [0]) != Ok(1) {
+                sys::exit(1);
+            }
+        }
+        boot::run(open, request.fds.as_slice(), late, &self.parent)
     }
 
     /// Forks an init: returns pid 0 in the init, and whether the init still has
@@ -313,24 +304,20 @@ impl Spawner {
         }
     }
 
-    fn job(&mut self, request: &Request<'_>) -> Outcome {
-        let job =
-            Job::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
-        match sys::fork(job.namespaces, None).map_err(|e| (wire::AT_CLONE, e))? {
+    fn job(&mut self, request: &Request<'_>) -> Outcome<()> {
+        let job: Job = request.read()?;
+        match sys::fork(job.namespaces, None).map_err(at(wire::AT_CLONE))? {
             0 => {
                 self.let_go();
                 let socket = request.fds.get(0).unwrap_or(-1);
                 // SAFETY: this child has copies of the request's descriptors,
                 // and uses only the socket, which operations do not close.
                 let mut replay = unsafe { Replay::new(request.fds.as_slice(), -1) };
-                match replay.run(job.ops) {
-                    Ok(()) => reply(socket, &Reply::new(wire::READY, 0, 0, 0), &[]),
-                    Err((index, errno)) => reply(
-                        socket,
-                        &Reply::new(wire::FAILED, wire::AT_OP, index, errno.0),
-                        &[],
-                    ),
-                }
+                let done = match replay.run(job.ops) {
+                    Ok(()) => Reply::new(wire::READY, 0, 0, 0),
+                    Err((index, errno)) => Reply::new(wire::FAILED, wire::AT_OP, index, errno.0),
+                };
+                reply(socket, &done, &[]);
                 sys::exit(0)
             }
             pid => self.remember(Row {
@@ -342,16 +329,11 @@ impl Spawner {
         Ok(())
     }
 
-    fn close(&mut self, request: &mut Request<'_>) -> Outcome {
-        let close =
-            Close::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
+    fn close(&mut self, request: &mut Request<'_>) -> Outcome<()> {
+        let close: Close = request.read()?;
         let told: MaybeFd = request.fds.take(0).ok().into();
-        let row = self
-            .rows
-            .rows()
-            .iter_mut()
-            .find(|r| r.pid != 0 && r.id == close.id);
-        let Some(row) = row else {
+        let mut rows = self.rows.rows().iter_mut();
+        let Some(row) = rows.find(|r| r.pid != 0 && r.id == close.id) else {
             reply(told.raw(), &Reply::new(wire::CLOSED, 0, 0, 0), &[]);
             return Ok(());
         };
@@ -360,8 +342,7 @@ impl Spawner {
         if let Err(errno) = sys::kill(row.pid, sys::SIGKILL) {
             // The init will not be reaped soon, so the waiting host is told.
             let told = core::mem::take(&mut row.told);
-            let failed = Reply::new(wire::FAILED, wire::AT_KILL, 0, errno.0);
-            reply(told.raw(), &failed, &[]);
+            reply(told.raw(), &failed((wire::AT_KILL, errno)), &[]);
         }
         Ok(())
     }
@@ -397,26 +378,21 @@ impl Spawner {
         // SAFETY: `open` put the pair there, and `take` left another in the
         // row.
         let leftovers = unsafe { Leftovers::from_raw(leftovers) };
-        let socket = told.raw();
         leftovers.remove_cgroups();
-        let gone = Reply::new(wire::CLOSED, 0, 0, 0);
-        if !leftovers.has_scratch() {
-            reply(socket, &gone, &[]);
-        } else {
-            // Removing a big tree must not keep the next sandbox waiting.
-            match leftovers.for_children().and_then(|()| sys::fork(0, None)) {
-                Ok(0) => {
-                    self.let_go();
-                    leftovers.remove_scratch();
-                    reply(socket, &gone, &[]);
-                    sys::exit(0);
-                }
-                Ok(_) => {}
-                Err(_) => {
-                    leftovers.remove_scratch();
-                    reply(socket, &gone, &[]);
-                }
-            }
+        // Removing a big tree must not keep the next sandbox waiting.
+        let aside = match leftovers.has_scratch() {
+            true => leftovers.for_children().and_then(|()| sys::fork(0, None)),
+            false => Err(Errno::NOENT),
+        };
+        match aside {
+            Ok(0) => self.let_go(),
+            Ok(_) => return,
+            Err(_) => {}
+        }
+        leftovers.remove_scratch();
+        reply(told.raw(), &Reply::new(wire::CLOSED, 0, 0, 0), &[]);
+        if aside == Ok(0) {
+            sys::exit(0);
         }
     }
 
@@ -445,5 +421,3 @@ impl Spawner {
         }
     }
 }
-
-type Outcome = core::result::Result<(), (u32, Errno)>;

@@ -72,6 +72,30 @@ macro_rules! syscall {
 }
 use syscall;
 
+/// Declares typed functions that only pass their words to a system call:
+/// arguments, `-> Fd` if the call opens a descriptor, number and words.
+///
+/// List only calls to which every number is harmless: no word is an address,
+/// but of a string that the call reads up to its NUL.
+macro_rules! calls {
+    ($(
+        $(#[$doc:meta])*
+        fn $name:ident($($arg:ident: $type:ty),*) $(-> $fd:ident)? = $nr:ident($($word:expr),*);
+    )*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name($($arg: $type),*) -> $crate::sys::Result<calls!(@type $($fd)?)> {
+            // SAFETY: the table lists only calls that take numbers and strings,
+            // and says which of them open the returned descriptor.
+            unsafe { calls!(@result $crate::sys::syscall!($nr $(, $word)*) $(, $fd)?) }
+        }
+    )*};
+    (@type) => { () };
+    (@type Fd) => { $crate::sys::Fd };
+    (@result $returned:expr) => { $returned.map(drop) };
+    (@result $returned:expr, Fd) => { $crate::sys::fd::opened($returned) };
+}
+use calls;
+
 /// System call numbers of x86-64.
 #[rustfmt::skip]
 mod nr {

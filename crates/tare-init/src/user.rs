@@ -9,9 +9,9 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::dir;
-use crate::mapping::{Mapping, Table, Zeroable};
+use crate::mapping::{Bytes, Mapping, Table, Zeroable};
 use crate::passwd::{self, Refused};
-use crate::sys::{self, Errno, Fd, O_NONBLOCK, O_RDONLY, Result, S_IFREG, Stat};
+use crate::sys::{self, Errno, O_NONBLOCK, O_RDONLY, Result, S_IFREG, Stat};
 
 pub(crate) use crate::passwd::Identity;
 
@@ -80,13 +80,13 @@ impl Users {
         }
         let (first, second) = self.room.bytes_mut().split_at_mut(64 << 10);
         let [passwd, group] = [file(root, FILES[0], first)?, file(root, FILES[1], second)?];
-        passwd::identify(text, passwd.0.bytes(), group.0.bytes(), &mut known.identity).map_err(
-            |refused| match refused {
-                Refused::Unknown => Errno::NOENT,
-                Refused::Malformed => Errno::INVAL,
-                Refused::TooManyGroups => Errno::TOOBIG,
-            },
-        )?;
+        let (passwd_text, group_text) = (passwd.0.as_slice(), group.0.as_slice());
+        let found = passwd::identify(text, passwd_text, group_text, &mut known.identity);
+        found.map_err(|refused| match refused {
+            Refused::Unknown => Errno::NOENT,
+            Refused::Malformed => Errno::INVAL,
+            Refused::TooManyGroups => Errno::TOOBIG,
+        })?;
         known.files = [passwd.1, group.1];
         // Times are no finer than a tick: a file could change again and keep
         // its times.
@@ -102,36 +102,14 @@ impl Users {
 
 fn stamp(stat: Stat) -> Stamp {
     let [_, _, mtime, mtime_ns, ctime, ctime_ns] = stat.times.map(|n| n as u64);
-    [
-        stat.dev,
-        stat.ino,
-        stat.size as u64,
-        mtime,
-        mtime_ns,
-        ctime,
-        ctime_ns,
-    ]
-}
-
-/// Content of a file: in the given memory, or in a mapping if larger.
-enum Text<'a> {
-    Given(&'a [u8]),
-    Own(Mapping, usize),
-}
-
-impl Text<'_> {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Given(bytes) => bytes,
-            Self::Own(mapping, len) => &mapping.bytes()[..*len],
-        }
-    }
+    let (dev, ino, size) = (stat.dev, stat.ino, stat.size as u64);
+    [dev, ino, size, mtime, mtime_ns, ctime, ctime_ns]
 }
 
 /// Reads a file and its state before; a missing file is empty.
-fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<(Text<'a>, Stamp)> {
+fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<(Bytes<'a>, Stamp)> {
     let file = match dir::open(root, path, O_RDONLY | O_NONBLOCK | sys::O_NOCTTY, dir::ANY) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok((Text::Given(&[]), [0; 7])),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok((Bytes::Given(&[]), [0; 7])),
         other => other?,
     };
     let stat = sys::fstatat(file.raw(), c"")?;
@@ -143,23 +121,10 @@ fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<(Text<'a>, Sta
         return Err(Errno::FBIG);
     }
     if size <= room.len() {
-        let len = fill(&file, &mut room[..size])?;
-        return Ok((Text::Given(&room[..len]), stamp(stat)));
+        let len = dir::read_full(&file, &mut room[..size])?;
+        return Ok((Bytes::Given(&room[..len]), stamp(stat)));
     }
     let mut memory = Mapping::anonymous(size)?;
-    let len = fill(&file, memory.bytes_mut())?;
-    Ok((Text::Own(memory, len), stamp(stat)))
-}
-
-/// Reads instead of mapping, because a mapped file that shrinks kills its
-/// reader.
-fn fill(file: &Fd, into: &mut [u8]) -> Result<usize> {
-    let mut at = 0;
-    while at < into.len() {
-        match sys::read(file.raw(), &mut into[at..])? {
-            0 => break,
-            n => at += n,
-        }
-    }
-    Ok(at)
+    let len = dir::read_full(&file, memory.bytes_mut())?;
+    Ok((Bytes::Own(memory, len), stamp(stat)))
 }

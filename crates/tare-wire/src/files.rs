@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 
 use super::message::record;
-use super::{Field, Reader};
+use super::{Field, Reader, Sink};
 
 /// Host to init: [`FileRequest`]; file descriptors: answer socket, then the
 /// directory that takes the place of the root, if any.
@@ -110,17 +110,11 @@ pub const UTIME_OMIT: u64 = (1 << 30) - 2;
 
 impl FileRequest<'_> {
     /// Makes a request with all other fields empty.
-    pub const fn new(verb: u32) -> Self {
-        FileRequest {
+    pub fn new(verb: u32) -> Self {
+        Self {
             verb,
-            flags: 0,
-            path: c"",
-            to: c"",
-            open: 0,
-            mode: 0,
-            device: 0,
-            user: c"",
             set: FileSet::NONE,
+            ..Self::default()
         }
     }
 }
@@ -203,10 +197,10 @@ record! {
     }
 }
 
-/// Fields of a [`FileStat`].
-pub const FILE_STAT_WORDS: usize = 15;
+/// Length of a [`FileStat`] on the wire.
+pub const FILE_STAT_BYTES: usize = 8 * 15;
 /// Length of a [`FileAnswer`] on the wire.
-pub const FILE_ANSWER: usize = 16 + 8 * FILE_STAT_WORDS;
+pub const FILE_ANSWER: usize = 16 + FILE_STAT_BYTES;
 /// Most bytes of an answer.
 pub const FILE_ANSWER_MAX: usize = 48 << 10;
 /// Most bytes of a path or a link's text, with its NUL: `PATH_MAX`.

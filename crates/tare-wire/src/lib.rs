@@ -17,12 +17,14 @@ use core::ffi::CStr;
 #[cfg(feature = "std")]
 use std::vec::Vec;
 
+mod escape;
 mod files;
 mod message;
 mod op;
 #[cfg(all(test, feature = "std"))]
 mod tests;
 
+pub use escape::*;
 pub use files::*;
 pub use message::*;
 pub use op::*;
@@ -70,14 +72,35 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Takes the bytes of records.
+pub trait Sink {
+    /// Appends bytes.
+    fn add(&mut self, bytes: &[u8]);
+}
+
+#[cfg(feature = "std")]
+impl Sink for Vec<u8> {
+    fn add(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// Memory that is long enough; afterwards the rest of it.
+impl Sink for &mut [u8] {
+    fn add(&mut self, bytes: &[u8]) {
+        let (place, rest) = core::mem::take(self).split_at_mut(bytes.len());
+        place.copy_from_slice(bytes);
+        *self = rest;
+    }
+}
+
 /// A value that can be sent.
 pub trait Field<'a>: Sized {
     /// Reads a value, or `None` if the bytes end early or make no sense.
     fn get(from: &mut Reader<'a>) -> Option<Self>;
 
     /// Appends the value.
-    #[cfg(feature = "std")]
-    fn put(&self, to: &mut Vec<u8>);
+    fn put(&self, to: &mut impl Sink);
 }
 
 macro_rules! number {
@@ -87,9 +110,8 @@ macro_rules! number {
                 let bytes = from.take(size_of::<$ty>())?;
                 Some(<$ty>::from_ne_bytes(bytes.try_into().ok()?))
             }
-            #[cfg(feature = "std")]
-            fn put(&self, to: &mut Vec<u8>) {
-                to.extend_from_slice(&self.to_ne_bytes());
+            fn put(&self, to: &mut impl Sink) {
+                to.add(&self.to_ne_bytes());
             }
         }
     )*};
@@ -102,11 +124,10 @@ impl<'a> Field<'a> for &'a [u8] {
         from.take(len as usize)
     }
 
-    #[cfg(feature = "std")]
-    fn put(&self, to: &mut Vec<u8>) {
+    fn put(&self, to: &mut impl Sink) {
         let len = u32::try_from(self.len()).expect("a message body is far below 4 GiB");
         len.put(to);
-        to.extend_from_slice(self);
+        to.add(self);
     }
 }
 
@@ -115,8 +136,7 @@ impl<'a> Field<'a> for &'a CStr {
         CStr::from_bytes_with_nul(<&[u8]>::get(from)?).ok()
     }
 
-    #[cfg(feature = "std")]
-    fn put(&self, to: &mut Vec<u8>) {
+    fn put(&self, to: &mut impl Sink) {
         self.to_bytes_with_nul().put(to);
     }
 }
@@ -153,8 +173,7 @@ impl<'a> Field<'a> for List<'a> {
         matches!(bytes.last(), None | Some(0)).then_some(Self(bytes))
     }
 
-    #[cfg(feature = "std")]
-    fn put(&self, to: &mut Vec<u8>) {
+    fn put(&self, to: &mut impl Sink) {
         self.0.put(to);
     }
 }

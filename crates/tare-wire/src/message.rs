@@ -3,7 +3,7 @@
 
 use core::ffi::CStr;
 
-use super::{Field, List, Reader};
+use super::{Field, List, Reader, Sink};
 
 /// Declares a record: the fields in the order on the wire.
 macro_rules! record {
@@ -16,8 +16,7 @@ macro_rules! record {
             fn get(from: &mut Reader<'a>) -> Option<Self> {
                 Some(Self { $($field: Field::get(from)?,)* })
             }
-            #[cfg(feature = "std")]
-            fn put(&self, to: &mut std::vec::Vec<u8>) {
+            fn put(&self, to: &mut impl Sink) {
                 $(self.$field.put(to);)*
             }
         }
@@ -381,68 +380,21 @@ pub const AT_AUTHORITY: u32 = 21;
 pub const AT_RLIMIT: u32 = 0x100;
 
 impl Reply {
-    /// All fields zero but these.
-    pub const fn new(kind: u32, place: u32, index: u32, code: i32) -> Self {
+    /// Makes a reply with zeros in all other fields.
+    pub fn new(kind: u32, place: u32, index: u32, code: i32) -> Self {
         Self {
             kind,
             place,
             index,
             code,
-            signal: 0,
-            core: 0,
-            wall_ns: 0,
-            user_us: 0,
-            system_us: 0,
-            max_rss_kib: 0,
-            blocks_in: 0,
-            blocks_out: 0,
+            ..Self::default()
         }
     }
-}
 
-/// Writes numbers in a row; the counterpart of [`Reader`] for replies.
-struct Fixed<const N: usize> {
-    bytes: [u8; N],
-    at: usize,
-}
-
-impl<const N: usize> Fixed<N> {
-    fn add(&mut self, bytes: &[u8]) {
-        let end = self.at + bytes.len();
-        if let Some(place) = self.bytes.get_mut(self.at..end) {
-            place.copy_from_slice(bytes);
-        }
-        self.at = end;
-    }
-}
-
-impl Reply {
     /// Returns the reply in the form of the wire; needs no allocator.
     pub fn to_bytes(self) -> [u8; REPLY] {
-        let mut out = Fixed::<REPLY> {
-            bytes: [0; REPLY],
-            at: 0,
-        };
-        for word in [
-            self.kind,
-            self.place,
-            self.index,
-            self.code as u32,
-            self.signal,
-            self.core,
-        ] {
-            out.add(&word.to_ne_bytes());
-        }
-        for long in [
-            self.wall_ns,
-            self.user_us,
-            self.system_us,
-            self.max_rss_kib,
-            self.blocks_in,
-            self.blocks_out,
-        ] {
-            out.add(&long.to_ne_bytes());
-        }
-        out.bytes
+        let mut bytes = [0; REPLY];
+        self.put(&mut &mut bytes[..]);
+        bytes
     }
 }

@@ -3,7 +3,7 @@
 
 use core::ffi::CStr;
 
-use super::{Field, List, Reader};
+use super::{Field, List, Reader, Sink};
 
 /// Declares the operations: number, name, `image` if the operation [needs the
 /// image](Op::needs_image), the [slots](Op::slots) that it works on, the slot
@@ -55,8 +55,7 @@ macro_rules! ops {
                     _ => None,
                 }
             }
-            #[cfg(feature = "std")]
-            fn put(&self, to: &mut std::vec::Vec<u8>) {
+            fn put(&self, to: &mut impl Sink) {
                 match self {
                     $(Self::$name { $($field,)* } => {
                         let code: u32 = $code;

@@ -56,3 +56,15 @@ fn wire_sizes_are_as_declared() {
     .put(&mut bytes);
     assert_eq!(bytes.len(), HEADER);
 }
+
+#[test]
+fn wire_escapes_are_undone_once() {
+    for (text, path) in [
+        ("/a\\040b", "/a b"),
+        ("/a\\134040", "/a\\040"),
+        ("/end\\04", "/end\\04"),
+        ("/not\\999", "/not\\999"),
+    ] {
+        assert!(unescape(text.as_bytes()).eq(path.bytes()), "{text}");
+    }
+}

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 /// The answer to a call, from the least restrictive to the most, seccomp(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(super) enum Action {
     Allow,
     Log,
@@ -31,17 +31,6 @@ impl Action {
     /// Returns whether the kernel prefers `self` when two programs disagree.
     /// Two errnos are equal here.
     pub(super) fn is_stricter_than(self, other: Self) -> bool {
-        self.rank() > other.rank()
-    }
-
-    fn rank(self) -> u8 {
-        match self {
-            Self::Allow => 0,
-            Self::Log => 1,
-            Self::Errno(_) => 2,
-            Self::Trap => 3,
-            Self::KillThread => 4,
-            Self::KillProcess => 5,
-        }
+        !matches!((self, other), (Self::Errno(_), Self::Errno(_))) && self > other
     }
 }

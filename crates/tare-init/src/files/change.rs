@@ -3,7 +3,7 @@
 //! setting their attributes.
 #![forbid(unsafe_code)]
 
-use super::{Job, Outcome, Refusal, check_place};
+use super::{Job, Outcome, SPECIAL, check_place};
 use crate::dir;
 use crate::sys::{
     self, AT_EMPTY_PATH, AT_REMOVEDIR, Errno, Fd, O_DIRECTORY, O_NOFOLLOW, O_PATH, Result, S_IFBLK,
@@ -70,10 +70,9 @@ impl Job<'_> {
     pub(super) fn remove(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
         let mut name = [0u8; 256];
         let (parent, name) = self.parent(request.path, request.flags, &mut name)?;
-        let flags = if request.flags & wire::DIRECTORY != 0 {
-            AT_REMOVEDIR
-        } else {
-            0
+        let flags = match request.flags & wire::DIRECTORY {
+            0 => 0,
+            _ => AT_REMOVEDIR,
         };
         sys::unlinkat(parent.raw(), name, flags)?;
         Ok(())
@@ -110,10 +109,7 @@ impl Job<'_> {
         };
         let stat = sys::fstatat(target.raw(), c"")?;
         if stat.is(S_IFCHR) || stat.is(S_IFBLK) {
-            return Err(Refusal {
-                why: wire::FILE_IS_SPECIAL,
-                errno: Errno::INVAL,
-            });
+            return Err(SPECIAL);
         }
         check_place(target.raw())?;
         self.apply(&target, given.is_some(), &stat, &request.set)?;
@@ -136,19 +132,18 @@ impl Job<'_> {
         }
         let (mode, xattrs) = (set.what & wire::SET_MODE != 0, !set.xattrs.is_empty());
         if stat.is(S_IFREG) || stat.is(S_IFDIR) {
-            let opened = if real || !(mode || xattrs) {
-                None
-            } else {
-                Some(self.reopen(target, 0)?)
+            let opened = match real || !(mode || xattrs) {
+                true => None,
+                false => Some(self.reopen(target, 0)?),
             };
-            let fd = opened.as_ref().map_or(target.raw(), |fd| fd.raw());
+            let fd = opened.as_ref().map_or(target.raw(), Fd::raw);
             if mode {
                 sys::fchmod(fd, set.mode & 0o7777)?;
             }
             xattrs::set(fd, set.xattrs)?;
         } else if mode && !stat.is(S_IFLNK) {
-            let (fds, mut digits, mut name) = (self.own_fds()?, [0; 20], [0; 21]);
-            let name = dir::join(&mut name, &[dir::digits(target.raw() as u64, &mut digits)])?;
+            let mut name = [0; 21];
+            let (fds, name) = self.own_link(target, &mut name)?;
             sys::fchmodat(fds.raw(), name, set.mode & 0o7777)?;
         }
         if set.what & wire::SET_TIMES != 0 {

@@ -77,11 +77,10 @@ impl Row {
             }
         }
         end.wall_ns = now - self.started;
-        end.user_us = dead.usage.user_us();
-        end.system_us = dead.usage.system_us();
-        end.max_rss_kib = dead.usage.max_rss_kib();
-        end.blocks_in = dead.usage.blocks_in();
-        end.blocks_out = dead.usage.blocks_out();
+        let us = |[seconds, rest]: [u64; 2]| seconds * 1_000_000 + rest;
+        (end.user_us, end.system_us) = (us(dead.usage.user), us(dead.usage.system));
+        end.max_rss_kib = dead.usage.max_rss_kib;
+        (end.blocks_in, end.blocks_out) = (dead.usage.blocks_in, dead.usage.blocks_out);
         self.end = end;
         self.deadline = if self.reason == wire::BY_ITSELF {
             0

@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 
 use super::fd::opened;
-use super::{Errno, Fd, Result, syscall};
+use super::{Errno, Fd, Result, calls, syscall};
 
 pub(crate) const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
 pub(crate) const AT_REMOVEDIR: u32 = 0x200;
@@ -62,18 +62,58 @@ pub(crate) fn openat2(dir: i32, path: &CStr, flags: u32, mode: u32, resolve: u64
     Err(Errno::AGAIN)
 }
 
-/// Opens a path, close-on-exec.
-pub(crate) fn openat(dir: i32, path: &CStr, flags: u32, mode: u32) -> Result<Fd> {
-    // SAFETY: `path` ends with a NUL; openat(2) opens the returned descriptor.
-    unsafe {
-        opened(syscall!(
-            OPENAT,
-            dir,
-            path.as_ptr(),
-            flags | O_CLOEXEC,
-            mode
-        ))
-    }
+calls! {
+    /// Opens a path, close-on-exec.
+    fn openat(dir: i32, path: &CStr, flags: u32, mode: u32) -> Fd =
+        OPENAT(dir, path.as_ptr(), flags | O_CLOEXEC, mode);
+
+    /// Makes a directory.
+    fn mkdirat(dir: i32, name: &CStr, mode: u32) = MKDIRAT(dir, name.as_ptr(), mode);
+
+    /// Makes a device, a fifo or another special file.
+    fn mknodat(dir: i32, name: &CStr, mode: u32, device: u64) =
+        MKNODAT(dir, name.as_ptr(), mode, device);
+
+    /// Makes a symbolic link.
+    fn symlinkat(target: &CStr, dir: i32, name: &CStr) =
+        SYMLINKAT(target.as_ptr(), dir, name.as_ptr());
+
+    /// Gives a file another name; does not follow a symbolic link.
+    fn linkat(from: i32, name: &CStr, to: i32, new: &CStr) =
+        LINKAT(from, name.as_ptr(), to, new.as_ptr(), 0);
+
+    /// Renames, and replaces an existing target.
+    fn renameat(from: i32, name: &CStr, to: i32, new: &CStr) =
+        RENAMEAT(from, name.as_ptr(), to, new.as_ptr());
+
+    /// Renames with flags, as [`RENAME_NOREPLACE`].
+    fn renameat2(from: i32, name: &CStr, to: i32, new: &CStr, flags: u32) =
+        RENAMEAT2(from, name.as_ptr(), to, new.as_ptr(), flags);
+
+    /// Removes a file, or with [`AT_REMOVEDIR`] an empty directory.
+    fn unlinkat(dir: i32, name: &CStr, flags: u32) = UNLINKAT(dir, name.as_ptr(), flags);
+
+    /// Changes owner and group.
+    fn fchownat(dir: i32, name: &CStr, uid: u32, gid: u32, flags: u32) =
+        FCHOWNAT(dir, name.as_ptr(), uid, gid, flags);
+
+    /// Changes owner and group of an open file; `u32::MAX` keeps the old value.
+    fn fchown(fd: i32, uid: u32, gid: u32) = FCHOWN(fd, uid, gid);
+
+    /// Changes the permission bits of an open file.
+    fn fchmod(fd: i32, mode: u32) = FCHMOD(fd, mode);
+
+    /// Changes the permission bits; a symbolic link is followed.
+    fn fchmodat(dir: i32, name: &CStr, mode: u32) = FCHMODAT(dir, name.as_ptr(), mode);
+
+    /// Changes the working directory to an open directory.
+    fn fchdir(dir: i32) = FCHDIR(dir);
+
+    /// Changes the working directory.
+    fn chdir(path: &CStr) = CHDIR(path.as_ptr());
+
+    /// Changes the root directory.
+    fn chroot(path: &CStr) = CHROOT(path.as_ptr());
 }
 
 /// Reads once; a signal does not end that.
@@ -111,78 +151,11 @@ pub(crate) fn getdents64(dir: i32, into: &mut [u64]) -> Result<&[u8]> {
     Ok(unsafe { core::slice::from_raw_parts(into.as_ptr().cast(), n) })
 }
 
-/// Makes a directory.
-pub(crate) fn mkdirat(dir: i32, name: &CStr, mode: u32) -> Result<()> {
-    // SAFETY: `name` ends with a NUL.
-    unsafe { syscall!(MKDIRAT, dir, name.as_ptr(), mode) }.map(drop)
-}
-
-/// Makes a device, a fifo or another special file.
-pub(crate) fn mknodat(dir: i32, name: &CStr, mode: u32, device: u64) -> Result<()> {
-    // SAFETY: `name` ends with a NUL.
-    unsafe { syscall!(MKNODAT, dir, name.as_ptr(), mode, device) }.map(drop)
-}
-
-/// Makes a symbolic link.
-pub(crate) fn symlinkat(target: &CStr, dir: i32, name: &CStr) -> Result<()> {
-    // SAFETY: both strings end with a NUL.
-    unsafe { syscall!(SYMLINKAT, target.as_ptr(), dir, name.as_ptr()) }.map(drop)
-}
-
 /// Reads the text of a symbolic link; returns its length.
 pub(crate) fn readlinkat(dir: i32, name: &CStr, into: &mut [u8]) -> Result<usize> {
     let (name, len) = (name.as_ptr(), into.len());
     // SAFETY: `name` ends with a NUL; the kernel writes at most `len` bytes.
     unsafe { syscall!(READLINKAT, dir, name, into.as_mut_ptr(), len) }
-}
-
-/// Gives a file another name; does not follow a symbolic link.
-pub(crate) fn linkat(from: i32, name: &CStr, to: i32, new: &CStr) -> Result<()> {
-    // SAFETY: both strings end with a NUL.
-    unsafe { syscall!(LINKAT, from, name.as_ptr(), to, new.as_ptr(), 0) }.map(drop)
-}
-
-/// Renames, and replaces an existing target.
-pub(crate) fn renameat(from: i32, name: &CStr, to: i32, new: &CStr) -> Result<()> {
-    // SAFETY: both strings end with a NUL.
-    unsafe { syscall!(RENAMEAT, from, name.as_ptr(), to, new.as_ptr()) }.map(drop)
-}
-
-/// Renames with flags, as [`RENAME_NOREPLACE`].
-pub(crate) fn renameat2(from: i32, name: &CStr, to: i32, new: &CStr, flags: u32) -> Result<()> {
-    let (name, new) = (name.as_ptr(), new.as_ptr());
-    // SAFETY: both strings end with a NUL.
-    unsafe { syscall!(RENAMEAT2, from, name, to, new, flags) }.map(drop)
-}
-
-/// Removes a file, or with [`AT_REMOVEDIR`] an empty directory.
-pub(crate) fn unlinkat(dir: i32, name: &CStr, flags: u32) -> Result<()> {
-    // SAFETY: `name` ends with a NUL.
-    unsafe { syscall!(UNLINKAT, dir, name.as_ptr(), flags) }.map(drop)
-}
-
-/// Changes owner and group.
-pub(crate) fn fchownat(dir: i32, name: &CStr, uid: u32, gid: u32, flags: u32) -> Result<()> {
-    // SAFETY: `name` ends with a NUL.
-    unsafe { syscall!(FCHOWNAT, dir, name.as_ptr(), uid, gid, flags) }.map(drop)
-}
-
-/// Changes owner and group of an open file; `u32::MAX` keeps the old value.
-pub(crate) fn fchown(fd: i32, uid: u32, gid: u32) -> Result<()> {
-    // SAFETY: three numbers.
-    unsafe { syscall!(FCHOWN, fd, uid, gid) }.map(drop)
-}
-
-/// Changes the permission bits of an open file.
-pub(crate) fn fchmod(fd: i32, mode: u32) -> Result<()> {
-    // SAFETY: two numbers.
-    unsafe { syscall!(FCHMOD, fd, mode) }.map(drop)
-}
-
-/// Changes the permission bits; a symbolic link is followed.
-pub(crate) fn fchmodat(dir: i32, name: &CStr, mode: u32) -> Result<()> {
-    // SAFETY: `name` ends with a NUL.
-    unsafe { syscall!(FCHMODAT, dir, name.as_ptr(), mode) }.map(drop)
 }
 
 /// Sets the times of the last access and of the last change.
@@ -195,24 +168,6 @@ pub(crate) fn utimensat(dir: i32, name: &CStr, times: &[u64; 4], flags: u32) -> 
 pub(crate) fn futimens(fd: &Fd, times: &[u64; 4]) -> Result<()> {
     // SAFETY: a null path means `fd`; the kernel reads two `struct timespec`.
     unsafe { syscall!(UTIMENSAT, fd.raw(), 0, times.as_ptr(), 0) }.map(drop)
-}
-
-/// Changes the working directory to an open directory.
-pub(crate) fn fchdir(dir: i32) -> Result<()> {
-    // SAFETY: one number.
-    unsafe { syscall!(FCHDIR, dir) }.map(drop)
-}
-
-/// Changes the working directory.
-pub(crate) fn chdir(path: &CStr) -> Result<()> {
-    // SAFETY: `path` ends with a NUL.
-    unsafe { syscall!(CHDIR, path.as_ptr()) }.map(drop)
-}
-
-/// Changes the root directory.
-pub(crate) fn chroot(path: &CStr) -> Result<()> {
-    // SAFETY: `path` ends with a NUL.
-    unsafe { syscall!(CHROOT, path.as_ptr()) }.map(drop)
 }
 
 /// Sets the file mode creation mask.

@@ -15,26 +15,21 @@ pub(crate) const MADV_DOFORK: u32 = 11;
 /// Gives the pages back: they read as zero from then on.
 pub(crate) const MADV_DONTNEED: u32 = 4;
 
-/// Maps new pages, all zero, where the kernel chooses.
-pub(crate) fn map_anonymous(len: usize) -> Result<*mut u8> {
-    let flags = MAP_PRIVATE | MAP_ANONYMOUS;
-    // SAFETY: without MAP_FIXED no mapping is replaced.
-    let at = unsafe { syscall!(MMAP, 0, len, PROT_READ_WRITE, flags, -1i32, 0) };
-    at.map(|at| at as *mut u8)
-}
-
-/// Maps new pages at an address, or elsewhere if something is there.
-pub(crate) fn map_anonymous_at(at: usize, len: usize) -> Result<*mut u8> {
-    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-    // SAFETY: MAP_FIXED_NOREPLACE replaces no mapping.
-    let at = unsafe { syscall!(MMAP, at, len, PROT_READ_WRITE, flags, -1i32, 0) };
-    at.map(|at| at as *mut u8)
+/// Maps new pages, all zero: at an address if nothing is there, or where the
+/// kernel chooses.
+pub(crate) fn map_anonymous(at: Option<usize>, len: usize) -> Result<*mut u8> {
+    let fixed = if at.is_some() { MAP_FIXED_NOREPLACE } else { 0 };
+    map(at.unwrap_or(0), len, MAP_ANONYMOUS | fixed, -1)
 }
 
 /// Maps a private copy of a file.
 pub(crate) fn map_file(fd: i32, len: usize) -> Result<*mut u8> {
-    // SAFETY: without MAP_FIXED no mapping is replaced.
-    let at = unsafe { syscall!(MMAP, 0, len, PROT_READ_WRITE, MAP_PRIVATE, fd, 0) };
+    map(0, len, 0, fd)
+}
+
+fn map(at: usize, len: usize, flags: u32, fd: i32) -> Result<*mut u8> {
+    // SAFETY: no caller passes MAP_FIXED, so no mapping is replaced.
+    let at = unsafe { syscall!(MMAP, at, len, PROT_READ_WRITE, MAP_PRIVATE | flags, fd, 0) };
     at.map(|at| at as *mut u8)
 }
 

@@ -4,8 +4,7 @@
 use core::arch::asm;
 use core::ffi::CStr;
 
-use super::fd::opened;
-use super::{Errno, Fd, Result, SIGCHLD, nr, syscall};
+use super::{Errno, Result, SIGCHLD, calls, nr, syscall};
 
 pub(crate) const CLONE_VM: u64 = 0x100;
 pub(crate) const CLONE_FS: u64 = 0x200;
@@ -35,26 +34,24 @@ pub(crate) struct CloneArgs {
 }
 
 impl CloneArgs {
-    /// Describes a child that sends SIGCHLD to its parent at its end.
-    pub(crate) fn child(flags: u64) -> Self {
+    /// Describes a child that sends SIGCHLD to its parent at its end; `cgroup`
+    /// is the directory of a cgroup v2 to be born in.
+    pub(crate) fn child(flags: u64, cgroup: Option<i32>) -> Self {
+        let into = cgroup.map_or(0, |_| CLONE_INTO_CGROUP);
         Self {
-            flags,
+            flags: flags | into,
             exit_signal: u64::from(SIGCHLD),
+            cgroup: cgroup.map_or(0, |cgroup| cgroup as u64),
             ..Self::default()
         }
     }
 }
 
 /// Makes a child with a copy of the memory; returns 0 in the child, its pid in
-/// the parent. `flags` as in [`CloneArgs::child`]; `cgroup` is the directory of
-/// a cgroup v2 to be born in.
+/// the parent. `flags` and `cgroup` as in [`CloneArgs::child`].
 pub(crate) fn fork(flags: u64, cgroup: Option<i32>) -> Result<i32> {
     // A child with this memory would run on this stack.
-    let mut args = CloneArgs::child(flags & !CLONE_VM);
-    if let Some(cgroup) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup as u64;
-    }
+    let args = CloneArgs::child(flags & !CLONE_VM, cgroup);
     // SAFETY: the kernel reads as many bytes as `CloneArgs` has; all pointers
     // there are null, and the child has a copy of the memory.
     match unsafe { syscall!(CLONE3, &raw const args, size_of::<CloneArgs>()) } {
@@ -83,12 +80,8 @@ pub(crate) unsafe fn clone3_shared(
     entry: Entry,
     argument: *mut (),
 ) -> Result<i32> {
-    let a = [
-        core::ptr::from_ref(args) as usize,
-        size_of::<CloneArgs>(),
-        0,
-        0,
-    ];
+    let at = core::ptr::from_ref(args) as usize;
+    let a = [at, size_of::<CloneArgs>(), 0, 0];
     // SAFETY: the kernel reads as many bytes as `CloneArgs` has; the caller
     // vouches for stack, pointers and entry.
     unsafe { clone_shared(nr::CLONE3, a, entry, argument) }
@@ -133,35 +126,18 @@ unsafe fn clone_shared(nr: usize, a: [usize; 4], entry: Entry, argument: *mut ()
     }
 }
 
-/// `struct rusage`: user and system time, then fourteen numbers.
+/// `struct rusage`, getrusage(2).
 #[repr(C)]
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Rusage {
-    user: [u64; 2],
-    system: [u64; 2],
-    rest: [u64; 14],
-}
-
-impl Rusage {
-    pub(crate) fn user_us(&self) -> u64 {
-        self.user[0] * 1_000_000 + self.user[1]
-    }
-
-    pub(crate) fn system_us(&self) -> u64 {
-        self.system[0] * 1_000_000 + self.system[1]
-    }
-
-    pub(crate) fn max_rss_kib(&self) -> u64 {
-        self.rest[0]
-    }
-
-    pub(crate) fn blocks_in(&self) -> u64 {
-        self.rest[7]
-    }
-
-    pub(crate) fn blocks_out(&self) -> u64 {
-        self.rest[8]
-    }
+    /// Seconds and microseconds of user time.
+    pub(crate) user: [u64; 2],
+    pub(crate) system: [u64; 2],
+    pub(crate) max_rss_kib: u64,
+    _unused: [u64; 6],
+    pub(crate) blocks_in: u64,
+    pub(crate) blocks_out: u64,
+    _unused_too: [u64; 5],
 }
 
 /// [`wait4`]: returns at once if no child has ended.
@@ -200,11 +176,7 @@ pub(crate) fn exit_thread() -> ! {
 /// # Safety
 /// `argv` and `envp` end with a null pointer; all pointers before lead to
 /// strings with a NUL.
-pub(crate) unsafe fn execve(
-    program: &CStr,
-    argv: *const *const i8,
-    envp: *const *const i8,
-) -> Errno {
+pub(crate) unsafe fn execve(program: &CStr, argv: *const usize, envp: *const usize) -> Errno {
     // SAFETY: `program` ends with a NUL; the caller vouches for the vectors.
     match unsafe { syscall!(EXECVE, program.as_ptr(), argv, envp) } {
         Err(errno) => errno,
@@ -224,10 +196,8 @@ pub(crate) fn seccomp_filter(program: &[u8]) -> Result<()> {
         at: *const u8,
     }
     let len = u16::try_from(program.len() / INSTRUCTION).map_err(|_| Errno::INVAL)?;
-    let program = Program {
-        len,
-        at: program.as_ptr(),
-    };
+    let at = program.as_ptr();
+    let program = Program { len, at };
     // SAFETY: the kernel reads the structure and `len` instructions of
     // `program`.
     unsafe { syscall!(SECCOMP, SECCOMP_SET_MODE_FILTER, 0, &raw const program) }.map(drop)
@@ -239,16 +209,12 @@ pub(crate) fn getpid() -> Result<i32> {
     unsafe { syscall!(GETPID) }.map(|pid| pid as i32)
 }
 
-/// Opens a pidfd of a process.
-pub(crate) fn pidfd_open(pid: i32) -> Result<Fd> {
-    // SAFETY: two numbers; pidfd_open(2) opens the returned descriptor.
-    unsafe { opened(syscall!(PIDFD_OPEN, pid, 0)) }
-}
+calls! {
+    /// Opens a pidfd of a process.
+    fn pidfd_open(pid: i32) -> Fd = PIDFD_OPEN(pid, 0);
 
-/// Makes the caller the leader of a new session.
-pub(crate) fn setsid() -> Result<()> {
-    // SAFETY: no argument.
-    unsafe { syscall!(SETSID) }.map(drop)
+    /// Makes the caller the leader of a new session.
+    fn setsid() = SETSID();
 }
 
 /// Sets the name that ps(1) shows.

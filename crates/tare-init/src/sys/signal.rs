@@ -2,7 +2,7 @@
 //! Signals: sending, blocking, and their actions.
 
 use super::fd::opened;
-use super::{Fd, O_CLOEXEC, O_NONBLOCK, Result, syscall};
+use super::{Fd, O_CLOEXEC, O_NONBLOCK, Result, calls, syscall};
 
 pub(crate) const SIGKILL: u32 = 9;
 pub(crate) const SIGCHLD: u32 = 17;
@@ -11,10 +11,9 @@ pub(crate) const SIGSTOP: u32 = 19;
 /// Bytes of the kernel's signal set.
 pub(super) const SET_BYTES: usize = 8;
 
-/// Sends a signal to a process, or to a group if negative.
-pub(crate) fn kill(pid: i32, signal: u32) -> Result<()> {
-    // SAFETY: two numbers.
-    unsafe { syscall!(KILL, pid, signal) }.map(drop)
+calls! {
+    /// Sends a signal to a process, or to a group if negative.
+    fn kill(pid: i32, signal: u32) = KILL(pid, signal);
 }
 
 /// Blocks every signal, or unblocks all.

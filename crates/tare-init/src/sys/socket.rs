@@ -1,51 +1,42 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Sockets and waiting for input.
 
-use super::fd::opened;
 use super::signal::SET_BYTES;
-use super::time::timespec;
-use super::{Errno, Fd, Result, exit, syscall};
+use super::time::Timeout;
+use super::{Errno, Fd, Result, calls, exit, syscall};
 
 pub(crate) const MSG_CTRUNC: i32 = 0x8;
 pub(crate) const MSG_TRUNC: i32 = 0x20;
 pub(crate) const MSG_DONTWAIT: u32 = 0x40;
+const AF_INET: u32 = 2;
+const SOCK_DGRAM_CLOEXEC: u32 = 2 | 0x80000;
 const MSG_NOSIGNAL: u32 = 0x4000;
 const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
 
-/// `struct iovec`.
-#[repr(C)]
-struct IoVec {
-    at: *mut u8,
-    len: usize,
-}
+/// `struct iovec`: address and length.
+type IoVec = [usize; 2];
 
 /// `struct msghdr`.
 #[repr(C)]
+#[derive(Default)]
 struct MsgHdr {
-    name: usize,
-    name_len: u32,
-    _pad: u32,
-    iov: *mut IoVec,
+    name: [usize; 2],
+    iov: usize,
     iov_len: usize,
-    control: *mut u64,
+    control: usize,
     control_len: usize,
     flags: i32,
-    _pad2: u32,
 }
 
 impl MsgHdr {
     /// Describes a buffer and control data of `control_len` bytes.
-    fn new(iov: &mut IoVec, control: *mut u64, control_len: usize) -> Self {
+    fn new(iov: &IoVec, control: *mut u64, control_len: usize) -> Self {
         Self {
-            name: 0,
-            name_len: 0,
-            _pad: 0,
-            iov,
+            iov: iov.as_ptr() as usize,
             iov_len: 1,
-            control,
+            control: control as usize,
             control_len,
-            flags: 0,
-            _pad2: 0,
+            ..Self::default()
         }
     }
 }
@@ -68,12 +59,8 @@ pub(crate) fn recvmsg(
     control: &mut [u64],
     flags: u32,
 ) -> Result<Received> {
-    let mut iov = IoVec {
-        at: buffer.as_mut_ptr(),
-        len: buffer.len(),
-    };
-    let size = size_of_val(control);
-    let mut header = MsgHdr::new(&mut iov, control.as_mut_ptr(), size);
+    let iov = [buffer.as_mut_ptr() as usize, buffer.len()];
+    let mut header = MsgHdr::new(&iov, control.as_mut_ptr(), size_of_val(control));
     let flags = MSG_CMSG_CLOEXEC | flags;
     // SAFETY: the kernel writes at most as many bytes as both buffers have, and
     // the header.
@@ -85,31 +72,19 @@ pub(crate) fn recvmsg(
     })
 }
 
-/// Sends a message with `control_len` bytes of control data; never waits.
-pub(crate) fn sendmsg(
-    socket: i32,
-    bytes: &[u8],
-    control: &mut [u64],
-    control_len: usize,
-) -> Result<()> {
-    let mut iov = IoVec {
-        at: bytes.as_ptr().cast_mut(),
-        len: bytes.len(),
-    };
-    let size = control_len.min(size_of_val(control));
-    let header = MsgHdr::new(&mut iov, control.as_mut_ptr(), size);
+/// Sends a message with control data; never waits.
+pub(crate) fn sendmsg(socket: i32, bytes: &[u8], control: &mut [u64]) -> Result<()> {
+    let iov = [bytes.as_ptr() as usize, bytes.len()];
+    let header = MsgHdr::new(&iov, control.as_mut_ptr(), size_of_val(control));
     let flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     // SAFETY: sendmsg(2) only reads, at most as many bytes as both buffers
     // have.
     unsafe { syscall!(SENDMSG, socket, &raw const header, flags) }.map(drop)
 }
 
-/// Opens a socket to configure interfaces, netdevice(7).
-pub(crate) fn interface_socket() -> Result<Fd> {
-    const AF_INET: u32 = 2;
-    const SOCK_DGRAM_CLOEXEC: u32 = 2 | 0x80000;
-    // SAFETY: three numbers; socket(2) opens the returned descriptor.
-    unsafe { opened(syscall!(SOCKET, AF_INET, SOCK_DGRAM_CLOEXEC, 0)) }
+calls! {
+    /// Opens a socket to configure interfaces, netdevice(7).
+    fn interface_socket() -> Fd = SOCKET(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
 }
 
 /// Sets the flags of an interface: SIOCSIFFLAGS.
@@ -147,14 +122,10 @@ impl PollFd {
 /// Waits for input, for ever with `None`; returns the number of ready
 /// descriptors.
 pub(crate) fn poll(fds: &mut [PollFd], timeout_ns: Option<u64>) -> Result<usize> {
-    let time = timeout_ns.map(timespec);
-    let time = time
-        .as_ref()
-        .map_or(core::ptr::null(), |time| time.as_ptr());
-    let (at, n) = (fds.as_mut_ptr(), fds.len());
+    let (time, at, n) = (Timeout::new(timeout_ns), fds.as_mut_ptr(), fds.len());
     // SAFETY: the kernel writes `n` entries; the time is null or two integers;
     // a null signal mask changes none.
-    unsafe { syscall!(PPOLL, at, n, time, 0, SET_BYTES) }
+    unsafe { syscall!(PPOLL, at, n, time.as_ptr(), 0, SET_BYTES) }
 }
 
 /// Waits for input as [`poll`]; may return without input after a signal.

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Pseudoterminals, ioctl_tty(2).
 
-use super::fd::opened;
-use super::{Fd, Result, syscall};
+use super::{Fd, Result, calls, syscall};
 
-/// Makes the terminal the caller's controlling one: TIOCSCTTY.
-pub(crate) fn set_controlling_terminal(fd: i32) -> Result<()> {
-    const TIOCSCTTY: u32 = 0x540e;
-    // SAFETY: TIOCSCTTY takes a number.
-    unsafe { syscall!(IOCTL, fd, TIOCSCTTY, 0) }.map(drop)
+const TIOCSCTTY: u32 = 0x540e;
+const TIOCGPTPEER: u32 = 0x5441;
+
+calls! {
+    /// Makes the terminal the caller's controlling one: TIOCSCTTY.
+    fn set_controlling_terminal(fd: i32) = IOCTL(fd, TIOCSCTTY, 0);
+
+    /// Opens the slave of a master, without a path: TIOCGPTPEER.
+    fn open_pty_peer(master: &Fd, flags: u32) -> Fd = IOCTL(master.raw(), TIOCGPTPEER, flags);
 }
 
 /// Lets the slave of a new master be opened: TIOCSPTLCK.
@@ -17,13 +20,6 @@ pub(crate) fn unlock_pty(master: &Fd) -> Result<()> {
     let unlocked = 0u32;
     // SAFETY: the kernel reads one integer.
     unsafe { syscall!(IOCTL, master.raw(), TIOCSPTLCK, &raw const unlocked) }.map(drop)
-}
-
-/// Opens the slave of a master, without a path: TIOCGPTPEER.
-pub(crate) fn open_pty_peer(master: &Fd, flags: u32) -> Result<Fd> {
-    const TIOCGPTPEER: u32 = 0x5441;
-    // SAFETY: TIOCGPTPEER takes flags and opens the returned descriptor.
-    unsafe { opened(syscall!(IOCTL, master.raw(), TIOCGPTPEER, flags)) }
 }
 
 /// Sets rows and columns: TIOCSWINSZ.

@@ -30,27 +30,35 @@ fn clock(id: u32) -> [u64; 2] {
 
 /// Sleeps for microseconds, or less.
 pub(crate) fn sleep_us(us: u64) {
-    let time = timespec(us * 1000);
+    let time = Timeout::new(Some(us * 1000));
     // Waking early is harmless: every caller is in a loop.
     // SAFETY: the kernel reads two integers; a null second pointer is allowed.
     let _ = unsafe { syscall!(NANOSLEEP, time.as_ptr(), 0) };
 }
 
-/// Returns nanoseconds as seconds and the rest, `struct timespec`.
-pub(super) fn timespec(ns: u64) -> [u64; 2] {
-    [ns / SECOND_NS, ns % SECOND_NS]
+/// Time to wait, or for ever: seconds and nanoseconds, `struct timespec`.
+pub(super) struct Timeout(Option<[u64; 2]>);
+
+impl Timeout {
+    pub(super) fn new(ns: Option<u64>) -> Self {
+        Self(ns.map(|ns| [ns / SECOND_NS, ns % SECOND_NS]))
+    }
+
+    /// Returns the address for a call that takes null for ever.
+    pub(super) fn as_ptr(&self) -> *const u64 {
+        self.0
+            .as_ref()
+            .map_or(core::ptr::null(), |time| time.as_ptr())
+    }
 }
 
 /// Sleeps while the word has this value, for as long as given: FUTEX_WAIT. May
 /// return early.
 pub(crate) fn futex_wait(word: &AtomicU32, value: u32, timeout_ns: Option<u64>) {
-    let time = timeout_ns.map(timespec);
-    let time = time
-        .as_ref()
-        .map_or(core::ptr::null(), |time| time.as_ptr());
+    let time = Timeout::new(timeout_ns);
     // Callers look at the word again, so the reason does not matter. SAFETY:
     // the word lives through the call; the time is null or two integers.
-    let _ = unsafe { syscall!(FUTEX, word.as_ptr(), 0, value, time) };
+    let _ = unsafe { syscall!(FUTEX, word.as_ptr(), 0, value, time.as_ptr()) };
 }
 
 /// Wakes a thread that waits for the word at this address: FUTEX_WAKE.
