@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::spec::{Rlimit, check_rlimits};
 use crate::sys::dup;
 
@@ -234,9 +234,8 @@ impl Command {
     /// Checks what the wire cannot carry.
     pub(crate) fn validate(&self) -> Result<()> {
         self.validate_rights()?;
-        let wrong = |what: &str, why: String| {
-            Err(Error::new(Kind::Invalid, Step::CheckCommand.key(what), why))
-        };
+        let wrong =
+            |what: &str, why: String| Err(Error::invalid(Step::CheckCommand.key(what), why));
         if self.argv.first().is_none_or(|program| program.is_empty()) {
             return wrong("argv", "there is no program".into());
         }
@@ -251,10 +250,8 @@ impl Command {
         }
         if self.timeout == Some(Duration::ZERO) {
             let why = "0 leaves a command no time";
-            return Err(
-                Error::new(Kind::Invalid, Step::CheckCommand.key("timeout"), why)
-                    .with_cure("no timeout, for no limit"),
-            );
+            return Err(Error::invalid(Step::CheckCommand.key("timeout"), why)
+                .with_cure("no timeout, for no limit"));
         }
         if let Some(cwd) = &self.cwd
             && !cwd.is_absolute()
@@ -284,20 +281,16 @@ impl Command {
     /// Checks limits and umask. Capabilities depend on the sandbox.
     fn validate_rights(&self) -> Result<()> {
         let step = || Step::CheckCommand.key("rlimits");
-        check_rlimits(&self.rlimits).map_err(|why| Error::new(Kind::Invalid, step(), why))?;
+        check_rlimits(&self.rlimits).map_err(|why| Error::invalid(step(), why))?;
         if self.rlimits.contains_key("locks") {
             let why = "the library tells commands apart by \"locks\", which Linux does not enforce";
-            let error = Error::new(Kind::Invalid, step(), why);
+            let error = Error::invalid(step(), why);
             return Err(error.with_cure("limits.rlimits of the sandbox's spec"));
         }
         match self.umask {
             Some(mask) if mask > 0o777 => {
                 let why = format_args!("{mask:#o} is above 0o777");
-                Err(Error::new(
-                    Kind::Invalid,
-                    Step::CheckCommand.key("umask"),
-                    why,
-                ))
+                Err(Error::invalid(Step::CheckCommand.key("umask"), why))
             }
             _ => Ok(()),
         }
@@ -322,8 +315,7 @@ pub(crate) fn c_string(what: &str, text: &OsStr) -> Result<CString> {
             "env" => variable_name(text),
             _ => text,
         };
-        Error::new(
-            Kind::Invalid,
+        Error::invalid(
             Step::CheckCommand.key(what),
             format_args!("{shown:?} holds a NUL"),
         )

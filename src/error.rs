@@ -162,6 +162,11 @@ impl Error {
         }))
     }
 
+    /// Makes the error of a wrong word of the caller's, as [`Error::new`].
+    pub(crate) fn invalid(step: impl Into<Sentence>, subject: impl fmt::Display) -> Self {
+        Self::new(Kind::Invalid, step, subject)
+    }
+
     /// A failed system call; the kind follows from the errno, and the cure
     /// where there is only one.
     pub fn os(step: impl Into<Sentence>, subject: impl fmt::Display, errno: Errno) -> Self {

@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::wire::{Field as _, List, ListBuf, Op, PRIVATE, Reader};
 
 /// A place for a descriptor in the init. Those below [`Ops::FIRST`] come with
@@ -358,13 +358,8 @@ fn inside(path: &CStr) -> String {
 /// # Errors
 /// [`Kind::Invalid`] if the path holds a NUL.
 pub(crate) fn c_path(path: &Path) -> Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| {
-        Error::new(
-            Kind::Invalid,
-            Step::CheckPath,
-            format_args!("{path:?} holds a NUL"),
-        )
-    })
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::invalid(Step::CheckPath, format_args!("{path:?} holds a NUL")))
 }
 
 /// Returns a path inside, to be resolved below the root's descriptor.

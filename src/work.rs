@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::sys::event;
 use crate::sys::poll::is_readable;
 use crate::sys::signals::Blocked;
@@ -72,11 +72,12 @@ impl<T: Send + 'static> Work<T> {
     /// Waits for the end of the work and of the thread.
     ///
     /// # Errors
-    /// Those of the work; [`Kind::Invalid`] in a forked copy of the process.
+    /// Those of the work; [`crate::Kind::Invalid`] in a forked copy of the
+    /// process.
     pub(crate) fn finish(mut self) -> Result<T> {
         if !self.is_own() {
             let why = "it belongs to the process that this one was forked from";
-            let error = Error::new(Kind::Invalid, self.step, why);
+            let error = Error::invalid(self.step, why);
             return Err(error.with_cure("begin it in this process"));
         }
         let thread = self.thread.take().expect("it is waited for once");

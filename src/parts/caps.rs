@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 
 use caps::Capability;
 
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::spec::{Profile, Security};
 
 /// A set of capabilities, bit `n` for capability number `n`, capabilities(7).
@@ -96,9 +96,7 @@ impl CapSet {
         if !missing.is_empty() {
             let why = format_args!("the sandbox has no {}", missing.join(", "));
             let cure = format!("security.cap_add {missing:?} in the sandbox's spec");
-            return Err(
-                Error::new(Kind::Invalid, Step::CheckCommand.key("cap_add"), why).with_cure(cure),
-            );
+            return Err(Error::invalid(Step::CheckCommand.key("cap_add"), why).with_cure(cure));
         }
         // The sandbox's set has nothing that the caller lacks, so `ALL` has not
         // either.
@@ -106,7 +104,7 @@ impl CapSet {
         let can_narrow = security.no_new_privs() || self.has(Capability::CAP_SETPCAP);
         if left != self && !can_narrow {
             let why = "without no_new_privs, dropping takes CAP_SETPCAP in the sandbox";
-            let error = Error::new(Kind::Invalid, Step::CheckCommand.key("cap_drop"), why);
+            let error = Error::invalid(Step::CheckCommand.key("cap_drop"), why);
             return Err(error.with_cure(
                 "security.cap_add [\"SETPCAP\"] or no_new_privs true in the sandbox's spec",
             ));
@@ -156,8 +154,7 @@ impl CapSet {
                 ("CAP_ALL", _) => Self::all().0,
                 (_, Ok(cap)) => cap.bitmask(),
                 (_, Err(_)) => {
-                    return Err(Error::new(
-                        Kind::Invalid,
+                    return Err(Error::invalid(
                         step.key(key),
                         format_args!("{name:?} is not a capability"),
                     )

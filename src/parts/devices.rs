@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use nix::sys::stat::{makedev, stat};
 
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::ops::{Ops, Slot, c_inside, c_path};
 use crate::spec::{Device, Profile, Spec};
 use crate::wire::{MAKE_FILE, NO_SYMLINKS, Op};
@@ -112,8 +112,7 @@ fn one(ops: &mut Ops, dev: Slot, device: &Device, ordinary: bool) -> Result<()> 
     let found = stat(&device.source).map_err(wrong)?;
     let kind = found.st_mode & libc::S_IFMT;
     if kind != libc::S_IFCHR && kind != libc::S_IFBLK {
-        return Err(Error::new(
-            Kind::Invalid,
+        return Err(Error::invalid(
             Step::AddDevice,
             format_args!("{:?} is not a device", device.source),
         ));

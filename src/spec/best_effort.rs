@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 
 /// Keys that depend on the machine: `best_effort` may name each of them, or the
 /// table that holds it.
@@ -49,7 +49,7 @@ pub(super) fn check(best_effort: &[String]) -> Result<()> {
         None => Ok(()),
         Some(key) => {
             let why = format!("{key:?} cannot be left out");
-            let error = Error::new(Kind::Invalid, Step::CheckSpec.key("best_effort"), why);
+            let error = Error::invalid(Step::CheckSpec.key("best_effort"), why);
             Err(error.with_cure(KEYS.join(", ")))
         }
     }

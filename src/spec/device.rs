@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 
 /// A device of the host, `SOURCE[:TARGET[:rwm]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +39,7 @@ impl FromStr for Device {
             || target.contains("..")
             || !known
         {
-            return Err(Error::new(
-                Kind::Invalid,
+            return Err(Error::invalid(
                 Step::ParseDevice,
                 format_args!("{text:?} is not a device"),
             )
@@ -124,7 +123,7 @@ impl FromStr for DeviceRule {
             }
             _ => {
                 let why = format_args!("{text:?} is not a device rule");
-                let error = Error::new(Kind::Invalid, Step::ParseDeviceRule, why);
+                let error = Error::invalid(Step::ParseDeviceRule, why);
                 Err(error.with_cure("\"c 10:200 rwm\", \"b 8:* r\" or \"a\""))
             }
         }

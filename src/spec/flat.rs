@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::json::renamed;
 use super::{Limits, Security, Spec, nearest};
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 
 const STEP: Step = Step::ParseSpec;
 
@@ -26,11 +26,11 @@ impl Spec {
     /// ```
     ///
     /// # Errors
-    /// As [`Spec::from_json`]; [`Kind::Invalid`], too, for a key in both
+    /// As [`Spec::from_json`]; [`crate::Kind::Invalid`], too, for a key in both
     /// places.
     pub fn from_flat_json(text: &str) -> Result<Self> {
         let flat: Map<String, Value> =
-            serde_json::from_str(text).map_err(|e| Error::new(Kind::Invalid, STEP, e))?;
+            serde_json::from_str(text).map_err(|e| Error::invalid(STEP, e))?;
         let own = keys::<Self>();
         let tables = [
             ("limits", keys::<Limits>()),
@@ -56,7 +56,7 @@ impl Spec {
                 && inner.insert(key.clone(), value).is_some()
             {
                 let why = format_args!("it is in {table:?}, too");
-                return Err(Error::new(Kind::Invalid, STEP.key(key), why));
+                return Err(Error::invalid(STEP.key(key), why));
             }
         }
         Self::from_json(&Value::Object(nested).to_string())
@@ -65,7 +65,7 @@ impl Spec {
 
 fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let step = STEP.key(key);
-    let error = Error::new(Kind::Invalid, step, format_args!("unknown key {key:?}"));
+    let error = Error::invalid(step, format_args!("unknown key {key:?}"));
     // A key of a table stands beside the others, without the table's name.
     let renamed = renamed(key).and_then(|dotted| dotted.rsplit('.').next());
     match renamed.or_else(|| nearest(key, known)) {
@@ -111,6 +111,7 @@ impl<'de> Deserializer<'de> for Keys<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     #[test]
     fn keys_of_tables_may_stand_beside_the_others() {

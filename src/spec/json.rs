@@ -9,21 +9,21 @@ use serde_path_to_error::Segment;
 use super::best_effort::is_part;
 use super::objects::Objects;
 use super::words;
-use crate::error::{Error, Kind, Result, Sentence};
+use crate::error::{Error, Result, Sentence};
 
 /// Reads options of any kind from JSON text, as [`super::Spec::from_json`]; for
 /// faces whose commands are JSON, too.
 ///
 /// # Errors
-/// [`Kind::Invalid`] with this step and the key's path; for an unknown key the
-/// cure is the nearest.
+/// [`crate::Kind::Invalid`] with this step and the key's path; for an unknown
+/// key the cure is the nearest.
 pub fn from_json<'a, T: Deserialize<'a>>(step: impl Into<Sentence>, text: &'a str) -> Result<T> {
     let step: Sentence = step.into();
     let mut json = serde_json::Deserializer::from_str(text);
     let read = serde_path_to_error::deserialize(Objects(&mut json));
     let read = read.map_err(|e| invalid(step.clone(), text, &e))?;
     json.end()
-        .map_err(|e| Error::new(Kind::Invalid, step, format_args!("not JSON: {e}")))?;
+        .map_err(|e| Error::invalid(step, format_args!("not JSON: {e}")))?;
     Ok(read)
 }
 
@@ -54,11 +54,11 @@ fn invalid(
     let place = if json.contains('\n') { &place } else { "" };
     let is_secret = error.path().iter().any(is_environment);
     if let (Some((why, cure)), false) = (text.split_once("; try: "), is_secret) {
-        let made = Error::new(Kind::Invalid, step, format_args!("{why}{place}"));
+        let made = Error::invalid(step, format_args!("{why}{place}"));
         return made.with_cure(cure.to_owned());
     }
     let why = words::plain(&text, is_secret);
-    let made = Error::new(Kind::Invalid, step, format_args!("{why}{place}"));
+    let made = Error::invalid(step, format_args!("{why}{place}"));
     let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
     match quoted.split_first() {
         Some((given, valid)) if text.starts_with("unknown ") => {
@@ -76,10 +76,10 @@ fn invalid(
 /// that stands where a word of a list has to.
 fn no_json((step, path): (Sentence, &str), json: &str, text: &str, place: &str) -> Error {
     if serde_json::from_str::<IgnoredAny>(json).is_err() {
-        return Error::new(Kind::Invalid, step, format_args!("not JSON: {text}{place}"));
+        return Error::invalid(step, format_args!("not JSON: {text}{place}"));
     }
     let cure = (path == "network").then_some("\"none\" or \"host\"");
-    let made = Error::new(Kind::Invalid, step, "neither a word nor a table");
+    let made = Error::invalid(step, "neither a word nor a table");
     match cure {
         Some(cure) => made.with_cure(cure),
         None => made,

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::units::ByteSize;
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 
 /// Ceilings for a sandbox, all of its commands together. A limit that this
 /// machine cannot enforce is an error unless `best_effort` names it.
@@ -121,8 +121,8 @@ impl Limits {
     /// swap with memory, because v1 limits their sum.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a wrong value, for a key that cannot be changed,
-    /// and for an empty `change`.
+    /// [`crate::Kind::Invalid`] for a wrong value, for a key that cannot be
+    /// changed, and for an empty `change`.
     pub(crate) fn changed(&self, change: &Self) -> Result<(Self, Vec<&'static str>)> {
         let step = Step::ChangeLimits;
         change.validate()?;
@@ -140,9 +140,7 @@ impl Limits {
         take!(memory swap cpus cpu_weight cpuset pids io);
         if rest != Self::default() || keys.is_empty() {
             let why = "only memory, swap, cpus, cpu_weight, cpuset, pids and io can be changed";
-            return Err(
-                Error::new(Kind::Invalid, step, why).with_cure("leave out the other limits")
-            );
+            return Err(Error::invalid(step, why).with_cure("leave out the other limits"));
         }
         if changed.swap.is_some() && keys.contains(&"limits.memory") {
             keys.push("limits.swap");
@@ -153,8 +151,7 @@ impl Limits {
 
     pub(super) fn validate(&self) -> Result<()> {
         let wrong = |key: &str, why: String| {
-            Err(Error::new(
-                Kind::Invalid,
+            Err(Error::invalid(
                 Step::CheckSpec.key(format_args!("limits.{key}")),
                 why,
             ))
@@ -245,12 +242,10 @@ impl std::str::FromStr for Rlimit {
         };
         match pair {
             Some((soft, hard)) => Ok(Self { soft, hard }),
-            None => Err(Error::new(
-                Kind::Invalid,
-                Step::ParseRlimit,
-                format_args!("{text:?} is not a limit"),
-            )
-            .with_cure("a number, SOFT:HARD, or \"unlimited\"")),
+            None => Err(
+                Error::invalid(Step::ParseRlimit, format_args!("{text:?} is not a limit"))
+                    .with_cure("a number, SOFT:HARD, or \"unlimited\""),
+            ),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::units::ByteSize;
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 
 pub use options::MountAttrs;
 
@@ -79,7 +79,7 @@ impl Mount {
     }
 
     fn from_table(table: Table) -> Result<Self> {
-        let wrong = |why: String| Error::new(Kind::Invalid, Step::ParseMount, why);
+        let wrong = |why: String| Error::invalid(Step::ParseMount, why);
         let kind = match (table.kind.as_str(), table.source) {
             ("bind", Some(source)) => MountKind::Bind(source),
             ("cow", Some(source)) => MountKind::Cow(source),
@@ -103,13 +103,7 @@ impl Mount {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        let wrong = |why: String| {
-            Err(Error::new(
-                Kind::Invalid,
-                Step::CheckSpec.key("mounts"),
-                why,
-            ))
-        };
+        let wrong = |why: String| Err(Error::invalid(Step::CheckSpec.key("mounts"), why));
         let target = &self.target;
         if !target.is_absolute() || target.components().any(|c| c == Component::ParentDir) {
             return wrong(format!(
@@ -180,8 +174,7 @@ impl FromStr for Mount {
             [source, target] => (source, target, ""),
             [source, target, options] => (source, target, options.as_str()),
             _ => {
-                return Err(Error::new(
-                    Kind::Invalid,
+                return Err(Error::invalid(
                     Step::ParseMount,
                     format_args!("{text:?} is not a mount"),
                 )

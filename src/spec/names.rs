@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Network, Spec};
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 
 /// A line of hosts(5), `NAME:ADDRESS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl FromStr for ExtraHost {
             }
             _ => {
                 let why = format_args!("{text:?} is not a host and its address");
-                let error = Error::new(Kind::Invalid, Step::ParseExtraHost, why);
+                let error = Error::invalid(Step::ParseExtraHost, why);
                 Err(error.with_cure("NAME:ADDRESS, such as db:10.0.0.1"))
             }
         }
@@ -72,11 +72,7 @@ pub(super) fn check_groups(groups: &[String]) -> Result<()> {
         None => Ok(()),
         Some(group) => {
             let why = format!("{group:?} is neither a group's name nor its number");
-            Err(Error::new(
-                Kind::Invalid,
-                Step::CheckSpec.key("groups"),
-                why,
-            ))
+            Err(Error::invalid(Step::CheckSpec.key("groups"), why))
         }
     }
 }
@@ -116,11 +112,7 @@ pub(super) fn check_sysctls(spec: &Spec) -> Result<()> {
     for (name, value) in all {
         let wrong = |why: &str| {
             let why = format!("{name:?} {why}");
-            Err(Error::new(
-                Kind::Invalid,
-                Step::CheckSpec.key("sysctls"),
-                why,
-            ))
+            Err(Error::invalid(Step::CheckSpec.key("sysctls"), why))
         };
         let path = sysctl_path(name);
         let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');

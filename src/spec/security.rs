@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::device::{Device, DeviceRule};
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 
 /// Rights of commands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -129,19 +129,13 @@ impl Security {
         {
             if let Some(path) = paths.iter().find(|p| !p.is_absolute()) {
                 let why = format!("{path:?} is not an absolute path");
-                return Err(Error::new(
-                    Kind::Invalid,
-                    Step::CheckSpec.key("security"),
-                    why,
-                ));
+                return Err(Error::invalid(Step::CheckSpec.key("security"), why));
             }
             // The root has no name to resolve and would count as missing.
             if let Some(path) = paths.iter().find(|p| p.components().count() == 1) {
                 let why = format!("{path:?} is the whole root");
-                return Err(
-                    Error::new(Kind::Invalid, Step::CheckSpec.key("security"), why)
-                        .with_cure("write \"none\" for one that is read-only"),
-                );
+                return Err(Error::invalid(Step::CheckSpec.key("security"), why)
+                    .with_cure("write \"none\" for one that is read-only"));
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Reading, refusing and writing specs.
 use super::*;
+use crate::error::Kind;
 
 #[test]
 fn spec_empty_is_the_default_and_round_trips() {

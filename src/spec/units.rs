@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::error::{Error, Kind, Step};
+use crate::error::{Error, Step};
 
 /// A number of bytes: `1048576`, `"1m"`, `"1.5g"`, `"512KiB"`. Units are powers
 /// of 1024, as in Docker; letter case does not matter.
@@ -32,12 +32,8 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || {
-            Error::new(
-                Kind::Invalid,
-                Step::ParseSize,
-                format_args!("{text:?} is not a size"),
-            )
-            .with_cure("a number with b, k, m, g or t behind it, such as \"256m\"")
+            Error::invalid(Step::ParseSize, format_args!("{text:?} is not a size"))
+                .with_cure("a number with b, k, m, g or t behind it, such as \"256m\"")
         };
         let lower = text.trim().to_ascii_lowercase();
         let digits = lower
@@ -108,11 +104,10 @@ impl<'de> Deserialize<'de> for ByteSize {
 /// `"2m"`, `"1h"`, `"1d"` and `"1h30m"` have a unit.
 ///
 /// # Errors
-/// [`Kind::Invalid`], with the notations.
+/// [`crate::Kind::Invalid`], with the notations.
 pub fn parse_duration(text: &str) -> Result<Duration, Error> {
     let wrong = || {
-        Error::new(
-            Kind::Invalid,
+        Error::invalid(
             Step::ParseDuration,
             format_args!("{text:?} is not a duration"),
         )

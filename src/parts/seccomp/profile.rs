@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::action::Action;
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::parts::caps::CapSet;
 
 /// What to answer to which call.
@@ -96,18 +96,14 @@ impl Profile {
     /// Reads a profile from the value of `security.seccomp`.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] names the place and what is wrong with it.
+    /// [`crate::Kind::Invalid`] names the place and what is wrong with it.
     pub(super) fn read(json: &serde_json::Value) -> Result<Self> {
         serde_path_to_error::deserialize(json).map_err(|error| {
             let subject = match error.path().iter().next() {
                 Some(_) => format!("{}: {}", error.path(), error.inner()),
                 None => error.inner().to_string(),
             };
-            Error::new(
-                Kind::Invalid,
-                Step::CheckSpec.key("security.seccomp"),
-                subject,
-            )
+            Error::invalid(Step::CheckSpec.key("security.seccomp"), subject)
         })
     }
 }

@@ -16,7 +16,7 @@ use super::action::Action;
 use super::arguments;
 use super::instruction::{answer, instruction, jump, statement};
 use super::policy::{Call, Policy};
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 
 /// `AUDIT_ARCH_X86_64` of `linux/audit.h`: the machine, 64 bits, little endian.
 pub(super) const AUDIT_ARCH_X86_64: u32 = 62 | 0x8000_0000 | 0x4000_0000;
@@ -41,7 +41,8 @@ enum Leaf {
 /// their own tables of names and numbers are a second way into the kernel.
 ///
 /// # Errors
-/// [`Kind::Invalid`] if there are more conditions than a program can hold.
+/// [`crate::Kind::Invalid`] if there are more conditions than a program can
+/// hold.
 pub(super) fn compile(policy: &Policy) -> Result<Vec<sock_filter>> {
     let mut code = vec![
         statement(
@@ -74,7 +75,7 @@ pub(super) fn compile(policy: &Policy) -> Result<Vec<sock_filter>> {
             "{} instructions, and the kernel takes {LONGEST}",
             code.len()
         );
-        return Err(Error::new(Kind::Invalid, Step::CompileSeccompProfile, why)
+        return Err(Error::invalid(Step::CompileSeccompProfile, why)
             .with_cure("fewer rules with args in security.seccomp"));
     }
     Ok(code)

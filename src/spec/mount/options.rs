@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Mount, MountKind, Tmpfs};
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 
 /// Attributes of a mount, `MOUNT_ATTR_*` of mount_setattr(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,7 +105,7 @@ fn octal(text: &str) -> Result<u32> {
     let mode = u32::from_str_radix(text, 8).ok();
     mode.filter(|mode| *mode <= 0o7777).ok_or_else(|| {
         let why = format_args!("{text:?} is not an octal mode");
-        Error::new(Kind::Invalid, Step::ParseMount, why).with_cure("mode=1777")
+        Error::invalid(Step::ParseMount, why).with_cure("mode=1777")
     })
 }
 
@@ -175,7 +175,7 @@ impl Mount {
             }
             _ => {
                 let why = format_args!("option {option:?} is not known here");
-                let error = Error::new(Kind::Invalid, Step::ParseMount, why);
+                let error = Error::invalid(Step::ParseMount, why);
                 return Err(error.with_cure(self.kind.options().join(", ")));
             }
         }
@@ -210,7 +210,11 @@ mod tests {
         for option in &OPTIONS {
             if let Set(attrs) | Clear(attrs) = option.effect {
                 let newer = u64::from(attrs.bits()) & !OLDEST;
-                assert_eq!(newer, 0, "{}: mind src/init/remount.rs", option.name);
+                assert_eq!(
+                    newer, 0,
+                    "{}: mind crates/tare-init/src/remount.rs",
+                    option.name
+                );
             }
         }
     }
