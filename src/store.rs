@@ -23,7 +23,7 @@ pub struct Store {
     resources: Resources,
 }
 
-/// Goes on until it is told to stop.
+/// Runs until told to stop.
 struct Unless<'a>(&'a AtomicBool);
 
 impl Progress for Unless<'_> {
@@ -32,14 +32,14 @@ impl Progress for Unless<'_> {
     }
 }
 
-/// What [`Store::recover`] found.
+/// The outcome of [`Store::recover`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Recovered {
     /// Directories of work in progress that were removed.
     pub scratch: usize,
     /// Cgroups that were removed.
     pub cgroups: usize,
-    /// What should be removed and could not be.
+    /// Number of leftovers that could not be removed.
     pub left: usize,
 }
 
@@ -131,9 +131,8 @@ impl Store {
         image::unpack(reference, dir, options, progress)
     }
 
-    /// Removes what hosts that were killed have left. Opening a store does it,
-    /// too. Lets go of what was begun for the next sandbox, which otherwise
-    /// waits for five seconds.
+    /// Removes the leftovers of killed hosts, as opening a store does. Drops
+    /// the prestarted init, which otherwise waits for five seconds.
     ///
     /// # Errors
     /// Those of reading the store.
@@ -154,7 +153,7 @@ impl Store {
         ))
     }
 
-    /// The same if it can be had without a wait.
+    /// Returns the same if that needs no wait.
     pub(crate) fn rootfs_at_hand(&self, reference: &Reference) -> Result<Option<Rootfs>> {
         Ok(self
             .resources
@@ -173,7 +172,7 @@ impl Store {
         Ok(Rootfs::of(image))
     }
 
-    /// What the store's sandboxes share.
+    /// Returns the resources that the store's sandboxes share.
     pub(crate) fn resources(&self) -> &Resources {
         &self.resources
     }

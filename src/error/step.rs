@@ -85,7 +85,6 @@ steps! {
     JoinANewSessionKeyring => "join a new session keyring",
     JoinMountNamespace => "join mount namespace",
     JoinNetworkNamespace => "join network namespace",
-    KillCgroup => "kill cgroup",
     KillSandbox => "kill sandbox",
     Link => "link",
     ListDevices => "list devices",

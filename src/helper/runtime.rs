@@ -15,7 +15,7 @@ use crate::ops::Ops;
 use crate::parts::authority::Authority;
 use crate::parts::caps::CapSet;
 use crate::parts::cgroup::{
-    Cgroup, DeviceGate, DeviceRules, Layout, PREFIX, Sweep, may_live, sweep_cgroups,
+    Cgroup, DeviceGate, DeviceRules, Layout, PREFIX, may_live, sweep_cgroups,
 };
 use crate::parts::idmap::{Ids, USUAL, more_ids};
 use crate::parts::seccomp::{self, SeccompCache};
@@ -98,7 +98,7 @@ impl Runtime {
         let (Ok(layout), Ok(prefix)) = (self.layout(), killed.prefix()) else {
             return;
         };
-        sweep_cgroups(layout, Sweep::Near, |name| !name.starts_with(prefix));
+        sweep_cgroups(layout, |name| !name.starts_with(prefix));
     }
 
     /// Sweeps cgroups right below this process's cgroup and those above.
@@ -109,7 +109,7 @@ impl Runtime {
         let Ok(layout) = self.layout() else {
             return (0, 0);
         };
-        let swept = sweep_cgroups(layout, Sweep::Near, may_live);
+        let swept = sweep_cgroups(layout, may_live);
         (swept.removed.len(), swept.failed.len())
     }
 

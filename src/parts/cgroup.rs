@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The cgroups of one sandbox: limits, kill, freeze, usage and the count of
+//! The cgroups of a sandbox: limits, kill, freeze, usage and the count of
 //! deaths for want of memory.
 //!
 //! Limits live where the machine has their controller: in one v1 hierarchy
@@ -29,14 +29,14 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use serde::Serialize;
 
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::spec::LeftOut;
 
 pub(crate) use child::{ChildCgroup, remove_empty};
 pub(crate) use devices::{DeviceGate, DeviceRules};
 pub(crate) use events::OomNotice;
 pub(crate) use layout::Layout;
-pub(crate) use recover::{Owner, Sweep, may_live, sweep_cgroups};
+pub(crate) use recover::{Owner, may_live, sweep_cgroups};
 pub use usage::SandboxUsage;
 
 use node::Node;
@@ -53,12 +53,11 @@ pub(crate) fn mount_v2() -> &'static str {
 /// The beginning of the name of every cgroup of the library, before its id.
 pub(crate) const PREFIX: &str = "tare-";
 
-/// The cgroups of one sandbox, one per hierarchy that is needed; perhaps none.
+/// The cgroups of a sandbox: a cgroup in each needed hierarchy, if any.
 ///
 /// A drop removes nothing: [`Cgroup::remove`] does, or the helper, by
 /// [`Cgroup::paths`].
-#[derive(Debug)]
-#[cfg_attr(any(test, feature = "bench"), derive(Default))]
+#[derive(Debug, Default)]
 pub(crate) struct Cgroup {
     version: &'static str,
     v2: Option<Node>,
@@ -86,7 +85,7 @@ struct Written {
     file: &'static str,
 }
 
-/// What is really in force, for the sandbox's `effective`.
+/// The restrictions in force, for the sandbox's `effective`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Effective {
     /// `v1`, `v2`, `hybrid`, or `none` where there is no cgroup.
@@ -95,18 +94,18 @@ pub(crate) struct Effective {
     pub(crate) paths: Vec<PathBuf>,
     /// Each limit, as the kernel now shows it.
     pub(crate) limits: Vec<EffectiveLimit>,
-    /// How devices are restricted: `ebpf`, `v1`, or not by a cgroup.
+    /// The restriction of devices: `ebpf`, `v1`, or `None` without a cgroup.
     pub(crate) devices: Option<&'static str>,
 }
 
-/// One limit in force.
+/// A limit in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct EffectiveLimit {
     /// The key in the spec, for example `limits.memory`.
     pub(crate) key: &'static str,
     /// The control file.
     pub(crate) file: PathBuf,
-    /// What it holds.
+    /// The content of the file.
     pub(crate) value: String,
 }
 
@@ -142,7 +141,7 @@ impl Cgroup {
         &self.left_out
     }
 
-    /// What is really in force, read back from the kernel.
+    /// Reads back from the kernel which restrictions are in force.
     ///
     /// # Errors
     /// When a control file cannot be read: the cgroup is gone.
@@ -180,8 +179,8 @@ impl Cgroup {
     /// are gone already are no error.
     ///
     /// # Errors
-    /// [`Kind::Busy`] when a process is still inside; the other cgroups are
-    /// removed all the same.
+    /// [`crate::Kind::Busy`] when a process is still inside; the other cgroups
+    /// are removed all the same.
     pub(crate) fn remove(&self) -> Result<()> {
         let mut result = Ok(());
         for node in self.nodes() {
@@ -211,7 +210,7 @@ fn directory_name(id: &str) -> Result<String> {
         return Ok(format!("{PREFIX}{id}"));
     }
     let why = format_args!("{id:?} is not 1 to 64 letters, digits, dots, hyphens and underscores");
-    Err(Error::new(Kind::Invalid, Step::NameCgroup, why))
+    Err(Error::invalid(Step::NameCgroup, why))
 }
 
 /// Returns whether the machine has any swap now.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A cgroup for one command of a sandbox, to kill that command's whole tree.
+//! A cgroup for a command of a sandbox, to kill that command's whole tree.
 #![forbid(unsafe_code)]
 
 use std::os::fd::BorrowedFd;
@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-#[cfg(test)]
-use super::kill::kill_all;
 use super::{Cgroup, Node, is_denied};
 use crate::error::{Error, Kind, Result, Step};
 use nix::fcntl::AT_FDCWD;
@@ -21,11 +19,12 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 pub(crate) struct ChildCgroup(Node);
 
 impl Cgroup {
-    /// Makes a cgroup for one command; `None` where the sandbox has none in v2.
+    /// Makes a cgroup for a command; `None` for a sandbox without a cgroup in
+    /// v2.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a name that is not plain, [`Kind::Exists`] for one
-    /// that is taken.
+    /// [`Kind::Invalid`] for a name that is not plain, [`Kind::Exists`] for a
+    /// taken name.
     pub(crate) fn child(&self, name: &str) -> Result<Option<ChildCgroup>> {
         let name = super::directory_name(name)?;
         let Some(parent) = &self.v2 else {
@@ -54,43 +53,12 @@ impl ChildCgroup {
         self.0.fd()
     }
 
-    #[cfg(test)]
-    pub(crate) fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    #[cfg(test)]
-    /// The processes inside, as this process' pid namespace counts them.
-    pub(crate) fn processes(&self) -> Vec<i32> {
-        // A cgroup that is gone has none.
-        self.0.processes().unwrap_or_default()
-    }
-
-    #[cfg(test)]
-    /// Kills everything inside, as [`Cgroup::kill`] does.
-    ///
-    /// # Errors
-    /// [`Kind::Busy`] if something lives on.
-    pub(crate) fn kill(&self) -> Result<()> {
-        kill_all(&self.0).map_err(|e| Error::os(Step::KillCgroup, self.path().display(), e))
-    }
-
     /// Removes the cgroup if nothing is inside. Otherwise returns the path, for
     /// another try with [`remove_empty`]; at the latest the cgroup goes with
     /// the sandbox's own.
     pub(crate) fn retire(self) -> Option<PathBuf> {
         let path = self.0.path().to_path_buf();
         (!remove_empty(&path)).then_some(path)
-    }
-
-    #[cfg(test)]
-    /// Removes it, as [`Cgroup::remove`] does.
-    ///
-    /// # Errors
-    /// [`Kind::Busy`] when a process is still inside.
-    pub(crate) fn remove(&self) -> Result<()> {
-        let removed = self.0.remove();
-        removed.map_err(|e| Error::os(Step::RemoveCgroup, self.path().display(), e))
     }
 }
 

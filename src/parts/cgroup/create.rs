@@ -20,13 +20,13 @@ use crate::error::{Error, Result, Step};
 use crate::spec::{LeftOut, Limits, may_leave_out};
 use crate::sys::bpf;
 
-/// What one sandbox asks of cgroups.
+/// A sandbox's request for cgroups.
 struct CgroupRequest<'a> {
     layout: &'a Layout,
     name: String,
     limits: Vec<Limit<'a>>,
     best_effort: &'a [String],
-    /// Why there is no cgroup in v2, though it is mounted.
+    /// Reason why there is no cgroup in a mounted v2.
     no_v2: Option<Refusal>,
 }
 
@@ -58,18 +58,12 @@ impl Cgroup {
         };
         let mut cgroup = Self {
             version: layout.version(),
-            v2: None,
-            v1: Vec::new(),
-            tasks: Vec::new(),
-            written: Vec::new(),
-            devices: None,
-            left_out: Vec::new(),
+            ..Self::default()
         };
         match cgroup.fill(request, gate) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
-                // The first failure is the one to tell; these are empty, so
-                // they do go.
+                // The cgroups are empty, so nothing keeps them.
                 let _ = cgroup.remove();
                 Err(error)
             }
@@ -303,8 +297,9 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Where v2 is missing but some v1 cgroup is made, the v1 freezer serves to
-    /// kill without racing forks. A machine without it is killed by the list.
+    /// Makes a cgroup of the v1 freezer beside other v1 cgroups, to kill
+    /// without racing forks where v2 is missing. Without a freezer, listed
+    /// processes are killed.
     fn make_freezer(&mut self, request: &CgroupRequest<'_>) -> Result<()> {
         if self.v1.is_empty() {
             return Ok(());
@@ -319,7 +314,7 @@ impl Cgroup {
     }
 }
 
-/// Why a step of [`Cgroup::create`] did not work.
+/// The reason of a failed step of [`Cgroup::create`].
 pub(super) enum Failure {
     /// The machine cannot; `best_effort` may leave the key out.
     Refused(Refusal),
@@ -357,8 +352,8 @@ pub(super) fn refuse_write(node: &Node, file: &str, value: &str, errno: Errno) -
     Failure::Refused(Refusal::os(why, errno, cure))
 }
 
-/// Why a controller is in no hierarchy: off at boot, left unmounted, or not in
-/// the kernel.
+/// Makes the refusal of a controller that is in no hierarchy: off at boot, left
+/// unmounted, or not in the kernel.
 fn absent(in_v1: &str, in_v2: &str) -> Refusal {
     let table = fs::read_to_string("/proc/cgroups").unwrap_or_default();
     let row = table.lines().find_map(|line| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which devices a sandbox of root may open: the rules, as an eBPF program (v2)
+//! Devices that a sandbox of root may open: the rules, as an eBPF program (v2)
 //! or as text (v1).
 #![forbid(unsafe_code)]
 
@@ -10,19 +10,19 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use nix::errno::Errno;
 
 use super::layout::Layout;
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::spec::{Profile, Security};
 use crate::sys::bpf;
 
-/// What one rule is about.
+/// The type of a rule's devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeviceType {
     Block,
     Char,
 }
 
-/// One permission; what no rule permits is refused. `None` stands for any
-/// number.
+/// A permission; accesses without a permission are refused. `None` stands for
+/// any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeviceRule {
     pub(crate) kind: DeviceType,
@@ -105,7 +105,7 @@ impl DeviceRules {
                 _ => {
                     let path = device.source.display();
                     let why = format_args!("{path} is not a device");
-                    return Err(Error::new(Kind::Invalid, step, why));
+                    return Err(Error::invalid(step, why));
                 }
             };
             rules.push(DeviceRule {
@@ -264,7 +264,7 @@ mod insn {
 mod tests {
     use super::*;
 
-    /// What the program answers, by the instructions' definition.
+    /// Returns the program's answer, by the instructions' definition.
     fn verdict(program: &[u64], kind: u32, access: u32, major: u32, minor: u32) -> u32 {
         let context = [access << 16 | kind, major, minor];
         let mut r = [0u32; 11];

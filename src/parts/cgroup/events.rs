@@ -26,7 +26,7 @@ pub(crate) enum OomNotice {
 }
 
 impl OomNotice {
-    /// What to poll, and for what.
+    /// Returns the descriptor to poll, with the events to poll for.
     pub(crate) fn source(&self) -> (BorrowedFd<'_>, PollFlags) {
         match self {
             Self::After(file) => (file.as_fd(), PollFlags::POLLPRI),

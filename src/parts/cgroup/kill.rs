@@ -12,23 +12,10 @@ use super::node::Node;
 use super::{Cgroup, Layout, V1, mount_v2};
 use crate::error::{Error, Kind, Result, Step};
 
-/// How long all of a cgroup may take to stop or to die.
+/// The longest time until all of a cgroup has stopped or died.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Cgroup {
-    #[cfg(test)]
-    /// Kills everything inside, with SIGKILL. Returns when all of it is doomed,
-    /// which with `cgroup.kill` (kernel 5.14) no fork can escape; below that,
-    /// when all of it is gone.
-    ///
-    /// # Errors
-    /// [`Kind::Unsupported`] without any cgroup, [`Kind::Busy`] if something
-    /// lives on.
-    pub(crate) fn kill(&self) -> Result<()> {
-        let tracker = self.tracker(Step::KillCgroup)?;
-        kill_all(tracker).map_err(|e| Error::os(Step::KillCgroup, tracker.path().display(), e))
-    }
-
     /// Stops everything inside; returns when it has stopped.
     ///
     /// # Errors
@@ -59,15 +46,6 @@ impl Cgroup {
         self.set_frozen(Step::ThawSandbox, false)
     }
 
-    #[cfg(test)]
-    /// Returns whether no process is inside. True also without any cgroup.
-    pub(crate) fn is_empty(&self) -> bool {
-        match self.tracker(Step::FreezeSandbox) {
-            Ok(node) => node.processes().is_ok_and(|list| list.is_empty()),
-            Err(_) => true,
-        }
-    }
-
     fn set_frozen(&self, step: Step, frozen: bool) -> Result<()> {
         let tracker = self.tracker(step)?;
         set_frozen(tracker, frozen, PATIENCE).map_err(|errno| {
@@ -79,8 +57,8 @@ impl Cgroup {
         })
     }
 
-    /// The cgroup that knows best who is inside: v2, else the freezer, else
-    /// any.
+    /// Returns the cgroup that knows best the processes inside: v2, else the
+    /// freezer, else any.
     fn tracker(&self, step: Step) -> Result<&Node> {
         let any = || self.v1.first().map(|V1 { node, .. }| node);
         let found = self

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where this machine keeps its cgroups: which controller is in which
-//! hierarchy, and our own place in each.
+//! The cgroup hierarchies of this machine: the controllers in each, and the
+//! place of this process in each.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -22,19 +22,19 @@ pub(crate) struct Layout {
     v2: Option<Hierarchy>,
 }
 
-/// One mounted hierarchy.
+/// A mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hierarchy {
     /// The controllers that can be used in it, as the kernel names them.
     pub(crate) controllers: Vec<String>,
-    /// Where it is mounted.
+    /// The mount point.
     pub(crate) mount: PathBuf,
     /// The directory of the cgroup this process is in; `mount` where that is
     /// out of sight.
     pub(crate) own: PathBuf,
 }
 
-/// Where a controller is to be had.
+/// The hierarchy of a controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Home {
     /// In the v1 hierarchy of this index, see [`Layout::v1`].
@@ -123,7 +123,7 @@ impl Layout {
         v1.chain(v2).collect()
     }
 
-    /// Where `controller` is; a controller is never in v1 and v2 at once.
+    /// Finds a controller, which is never in v1 and v2 at once.
     pub(crate) fn home(&self, controller: &str) -> Home {
         let holds = |h: &Hierarchy| h.controllers.iter().any(|c| c == controller);
         match self.v1.iter().position(holds) {
@@ -152,7 +152,7 @@ impl Layout {
     }
 }
 
-/// One cgroup line of mountinfo.
+/// A cgroup line of mountinfo.
 struct Mount {
     id: u64,
     v2: bool,
@@ -278,7 +278,7 @@ mod tests {
         let all = "90 31 0:50 / /sys/fs/cgroup rw - tmpfs none rw\n";
         let layout = Layout::parse(&format!("{HYBRID}{all}"), membership);
         assert_eq!(layout, Layout::default());
-        // One on top of all that is seen again.
+        // A mount on top of all is seen again.
         let again = "91 90 0:38 / /sys/fs/cgroup rw - cgroup2 none rw\n";
         let layout = Layout::parse(&format!("{HYBRID}{all}{again}"), membership);
         assert_eq!(layout.version(), "v2");

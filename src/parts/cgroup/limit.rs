@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The limits that a cgroup can hold, and the words in which one is refused.
+//! The limits that a cgroup can hold, and the words of refusals.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use crate::error::{Error, Kind, Step};
 use crate::spec::Limits;
 
-/// One limit that the spec asks for.
+/// A limit that the spec asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Limit<'a> {
     /// Bytes.
@@ -31,7 +31,7 @@ pub(super) enum Limit<'a> {
 }
 
 impl<'a> Limit<'a> {
-    /// What `limits` asks for, in the order in which it has to be written.
+    /// Returns the limits of the spec, in the order of their writes.
     pub(super) fn asked(limits: &'a Limits) -> Vec<Self> {
         let memory = limits.memory.map(|m| m.bytes());
         [
@@ -76,14 +76,14 @@ impl<'a> Limit<'a> {
     }
 }
 
-/// What to write where for one limit; more than one write is done in order.
+/// A write for a limit; several writes are done in order.
 #[derive(Debug, PartialEq)]
 pub(super) struct Setting {
     pub(super) file: &'static str,
     pub(super) value: String,
 }
 
-/// Why something cannot be had on this machine, and what would change that.
+/// The reason of a refusal by this machine, and its cure.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     kind: Kind,

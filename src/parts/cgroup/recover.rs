@@ -77,11 +77,10 @@ pub(crate) fn may_live(id: &str) -> bool {
     }
 }
 
-/// What `/proc/PID/stat` says, proc(5).
+/// Fields of `/proc/PID/stat`, proc(5).
 struct Stat {
     start: u64,
-    /// It waits for its parent to take notice, and no thread of it runs any
-    /// more.
+    /// True if no thread runs any more, and the process waits to be reaped.
     is_dead: bool,
 }
 
@@ -94,7 +93,7 @@ impl Stat {
             Ok(stat) => stat.ok_or(false),
             Err(_) => match i32::try_from(pid) {
                 Ok(pid @ 1..) => Err(kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)),
-                // Nobody's.
+                // 0 and greater numbers are no process's.
                 _ => Err(true),
             },
         }
@@ -120,18 +119,6 @@ impl fmt::Display for Owner {
     }
 }
 
-/// How far [`sweep_cgroups`] looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sweep {
-    /// Right below this process's own cgroup and those above, in v1 as well.
-    /// This process itself makes v1 cgroups below its own only
-    /// ([`Layout::parents`]).
-    Near,
-    #[cfg(test)]
-    /// In every cgroup that is visible; about 10 us for each.
-    Everywhere,
-}
-
 /// Result of [`sweep_cgroups`].
 #[derive(Debug, Default)]
 pub(crate) struct SweptCgroups {
@@ -144,14 +131,10 @@ pub(crate) struct SweptCgroups {
 /// Kills and removes the cgroups of each sandbox for which `keeps` (mostly
 /// [`may_live`]) returns false, if no process holds the directory's lock.
 /// Leaves cgroups of other users that this process may not change.
-pub(crate) fn sweep_cgroups(
-    layout: &Layout,
-    sweep: Sweep,
-    keeps: impl Fn(&str) -> bool,
-) -> SweptCgroups {
+pub(crate) fn sweep_cgroups(layout: &Layout, keeps: impl Fn(&str) -> bool) -> SweptCgroups {
     let mut swept = SweptCgroups::default();
     for hierarchy in layout.v2().into_iter().chain(layout.v1()) {
-        for path in find(hierarchy, sweep) {
+        for path in find(hierarchy) {
             let name = path.file_name().and_then(|n| n.to_str());
             let Some(id) = name.and_then(|n| n.strip_prefix(PREFIX)) else {
                 continue;
@@ -166,9 +149,8 @@ pub(crate) fn sweep_cgroups(
                 Err(Errno::EAGAIN | Errno::ENOENT) => {}
                 Err(errno) if is_denied(errno) => {}
                 Err(errno) => {
-                    swept
-                        .failed
-                        .push(Error::os(Step::RecoverCgroup, path.display(), errno))
+                    let error = Error::os(Step::RecoverCgroup, path.display(), errno);
+                    swept.failed.push(error);
                 }
             }
         }
@@ -185,48 +167,17 @@ fn sweep_one(path: &Path) -> nix::Result<()> {
     node.remove()
 }
 
-fn find(hierarchy: &Hierarchy, sweep: Sweep) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    match sweep {
-        Sweep::Near => {
-            let above = hierarchy.own.ancestors();
-            for dir in above.take_while(|d| d.starts_with(&hierarchy.mount)) {
-                found.extend(ours_in(dir));
-            }
-        }
-        #[cfg(test)]
-        Sweep::Everywhere => walk(&hierarchy.mount, 0, &mut found),
-    }
-    found
-}
-
-/// The directories below `dir`. One that cannot be listed holds nothing that we
-/// could remove.
-fn directories(dir: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
-        .map(|e| e.path())
-}
-
-fn is_ours(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|n| n.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
-}
-
-fn ours_in(dir: &Path) -> impl Iterator<Item = PathBuf> {
-    directories(dir).filter(|p| is_ours(p))
-}
-
-/// A sandbox's own cgroups are not looked into: they go with it.
-#[cfg(test)]
-fn walk(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-    const DEEPEST: usize = 32;
-    for path in directories(dir) {
-        if is_ours(&path) {
-            found.push(path);
-        } else if depth < DEEPEST {
-            walk(&path, depth + 1, found);
-        }
-    }
+/// Returns the cgroups of the library right below this process's own cgroup and
+/// those above, in v1 as well. A directory that cannot be listed holds none
+/// that this process could remove.
+fn find(hierarchy: &Hierarchy) -> impl Iterator<Item = PathBuf> {
+    let above = hierarchy.own.ancestors();
+    let in_sight = above.take_while(|dir| dir.starts_with(&hierarchy.mount));
+    let entries = in_sight.flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
+    let ours = entries.filter(|entry| {
+        let name = entry.file_name();
+        name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    });
+    ours.map(|entry| entry.path())
 }

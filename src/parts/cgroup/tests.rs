@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use tare_oracle::need;
 
+use super::kill::kill_all;
 use super::*;
+use crate::error::Kind;
 use crate::spec::{Limits, Security};
 
-mod cost;
 mod devices;
 mod events;
 mod guest;
@@ -66,6 +67,16 @@ impl Scratch {
             .clone()
     }
 
+    /// Kills everything inside.
+    fn kill(&self) {
+        self.nodes().for_each(|node| kill_all(node).unwrap());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.nodes()
+            .all(|node| node.processes().is_ok_and(|list| list.is_empty()))
+    }
+
     /// Starts `script` inside; returns once it is there.
     fn starts(&self, script: &str) -> Child {
         let mut child = self
@@ -94,7 +105,10 @@ impl std::ops::Deref for Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if !self.is_empty() {
-            let _ = self.0.kill();
+            for node in self.nodes() {
+                // A removed cgroup has no process to kill.
+                let _ = kill_all(node);
+            }
         }
         let removed = self.0.remove();
         if !std::thread::panicking() {
@@ -132,7 +146,7 @@ fn create_in_a_machine_without_cgroups_names_the_mount() {
     let cgroup = Cgroup::create(&layout, &new_id(), &none, &[], None).unwrap();
     assert!(cgroup.paths().is_empty());
     assert_eq!(cgroup.effective().unwrap().version, "none");
-    assert_eq!(cgroup.kill().unwrap_err().kind(), Kind::Unsupported);
+    assert_eq!(cgroup.freeze().unwrap_err().kind(), Kind::Unsupported);
 
     let asked = limits(r#"{"pids": 9}"#);
     let error = Cgroup::create(&layout, &new_id(), &asked, &[], None).unwrap_err();
@@ -205,7 +219,7 @@ fn recover_removes_dead_owners_only() {
         Scratch(Cgroup::create(&layout, id, &asked, &[], None).unwrap())
     };
     let swept = |id: &str| {
-        let swept = sweep_cgroups(&layout, Sweep::Everywhere, |found| found != id);
+        let swept = sweep_cgroups(&layout, |found| found != id);
         assert!(swept.failed.is_empty(), "{:?}", swept.failed);
         swept.removed.len()
     };
@@ -228,7 +242,7 @@ fn recover_removes_dead_owners_only() {
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
 
     let live = make(&new_id());
-    sweep_cgroups(&layout, Sweep::Near, may_live);
+    sweep_cgroups(&layout, may_live);
     assert!(live.paths().iter().all(|p| p.exists()));
 }
 
@@ -264,7 +278,7 @@ fn recover_cannot_be_kept_away_by_another_user() {
         .unwrap();
     (cgroup.0.v2, cgroup.0.v1) = (None, Vec::new());
     wait_until("swept", || {
-        sweep_cgroups(&layout, Sweep::Everywhere, |found| found != id);
+        sweep_cgroups(&layout, |found| found != id);
         paths.iter().all(|p| !p.exists())
     });
     attack.kill().unwrap();
@@ -366,6 +380,6 @@ fn create_in_a_cgroup_with_processes_names_the_way_out() {
     let cured = Cgroup::create(&layout, &new_id(), &asked, &[], None).unwrap();
     assert!(cured.paths()[0].starts_with(outer.paths()[0]));
     cured.remove().unwrap();
-    outer.kill().unwrap();
+    outer.kill();
     inside.wait().unwrap();
 }

@@ -34,7 +34,7 @@ fn pids_limit_stops_fork_bomb() {
     assert_eq!(cgroup.limit("limits.pids"), "6");
     let output = cgroup.run("for i in 1 2 3 4 5 6 7 8 9; do sleep 60 >&- 2>&- & done; true");
     assert!(!output.status.success(), "nine sleeps ran: {output:?}");
-    cgroup.kill().unwrap();
+    cgroup.kill();
     wait_until("killed", || cgroup.is_empty());
 }
 

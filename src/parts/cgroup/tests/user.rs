@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What an ordinary user gets, with and without cgroups delegated to them.
+//! Cgroups of an ordinary user, with and without a delegation.
 
 use std::io::Write as _;
 
 use super::*;
 
-/// Nobody in particular.
+/// An id without any rights.
 const USER: u32 = 65534;
 
 /// Runs the ignored test `body` of this file in another process, as an ordinary
@@ -151,6 +151,6 @@ fn body_with_delegation() {
             .all(|p| p.to_str().unwrap().contains("tare_test_delegated/"))
     );
     let mut child = cgroup.starts("sleep 60 & sleep 60");
-    cgroup.kill().unwrap();
+    cgroup.kill();
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
 }
