@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A command: what to run in a sandbox, as a value.
+//! A command of a sandbox, as a value.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -13,13 +13,14 @@ use crate::error::{Error, Result, Step};
 use crate::spec::{Rlimit, check_rlimits};
 use crate::sys::dup;
 
-/// What to run: program, arguments, environment, place, user, files, time.
+/// A command to run: program, arguments, environment, place, user, files, time.
 ///
-/// The program is looked for in the sandbox's `PATH` unless it holds a slash. No shell is involved.
+/// The program is looked for in the sandbox's `PATH` unless it holds a slash.
+/// No shell is involved.
 ///
-/// As with execve(2), it ignores the signals that this process ignored when the
-/// store was opened, but not SIGPIPE and SIGXFSZ, which runtimes ignore for
-/// themselves. No signal is blocked.
+/// As with execve(2), the program ignores the signals that this process ignored
+/// when the store was opened, but not SIGPIPE and SIGXFSZ, which runtimes
+/// ignore for themselves. No signal is blocked.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,7 +45,7 @@ pub struct Command {
     pub(crate) umask: Option<u32>,
 }
 
-/// Where a command's input comes from.
+/// The source of a command's input.
 #[derive(Debug, Default)]
 pub enum Stdin {
     /// `/dev/null`.
@@ -60,10 +61,11 @@ pub enum Stdin {
     Fd(OwnedFd),
 }
 
-/// Where a command's output goes.
+/// The destination of a command's output.
 #[derive(Debug, Default)]
 pub enum Stdout {
-    /// A pipe: [`crate::Sandbox::run`] reads it, [`crate::Process`] hands out its other end.
+    /// A pipe: [`crate::Sandbox::run`] reads it, [`crate::Process`] hands out
+    /// its other end.
     #[default]
     Piped,
     /// `/dev/null`.
@@ -72,7 +74,7 @@ pub enum Stdout {
     Inherit,
     /// A descriptor of the caller's.
     Fd(OwnedFd),
-    /// For standard error: wherever standard output goes.
+    /// The destination of standard output; for standard error only.
     Merged,
 }
 
@@ -86,9 +88,9 @@ pub struct Size {
 }
 
 impl Command {
-    /// A command without arguments. Default: the sandbox's environment, directory,
-    /// user, limits and capabilities, no input, output captured, no time limit, no
-    /// terminal.
+    /// A command without arguments. Default: the sandbox's environment,
+    /// directory, user, limits and capabilities, no input, output captured, no
+    /// time limit, no terminal.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             argv: vec![program.as_ref().to_owned()],
@@ -96,7 +98,7 @@ impl Command {
         }
     }
 
-    /// Program and arguments in one.
+    /// Makes a command of a program with its arguments.
     pub fn from_argv<S: AsRef<OsStr>>(argv: impl IntoIterator<Item = S>) -> Self {
         Self {
             argv: argv.into_iter().map(|a| a.as_ref().to_owned()).collect(),
@@ -135,67 +137,73 @@ impl Command {
         self
     }
 
-    /// `USER[:GROUP]` by name or number, looked up inside when the command starts. Default: the sandbox's.
+    /// `USER[:GROUP]` by name or number, looked up inside when the command
+    /// starts. Default: the sandbox's.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
     }
 
-    /// Where input comes from. Default: [`Stdin::Null`].
+    /// Sets the source of input. Default: [`Stdin::Null`].
     #[must_use]
     pub fn stdin(mut self, stdin: Stdin) -> Self {
         self.stdin = stdin;
         self
     }
 
-    /// Where standard output goes. Default: [`Stdout::Piped`].
+    /// Sets the destination of standard output. Default: [`Stdout::Piped`].
     #[must_use]
     pub fn stdout(mut self, stdout: Stdout) -> Self {
         self.stdout = stdout;
         self
     }
 
-    /// Where standard error goes. Default: [`Stdout::Piped`].
+    /// Sets the destination of standard error. Default: [`Stdout::Piped`].
     #[must_use]
     pub fn stderr(mut self, stderr: Stdout) -> Self {
         self.stderr = stderr;
         self
     }
 
-    /// Passes one more descriptor, which the command finds under `number`, 3 or above.
+    /// Passes a descriptor, which the command finds under `number`, 3 or
+    /// above.
     #[must_use]
     pub fn fd(mut self, fd: OwnedFd, number: u32) -> Self {
         self.fds.push((fd, number));
         self
     }
 
-    /// After this time the command and all that it started are killed, see [`crate::Process::kill`];
-    /// what it wrote is kept. A time of 0 is refused. Default: never.
+    /// After this time the command and all that it started are killed, see
+    /// [`crate::Process::kill`]; written output is kept. A time of 0 is
+    /// refused. Default: never.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Input and output are a terminal of this size, whose master is [`crate::Process::terminal`].
+    /// Input and output are a terminal of this size, whose master is
+    /// [`crate::Process::terminal`].
     #[must_use]
     pub fn tty(mut self, size: Size) -> Self {
         self.tty = Some(size);
         self
     }
 
-    /// Bytes of output captured by [`crate::Sandbox::run`] before the command is killed. Default: `limits.output`.
+    /// Bytes of output captured by [`crate::Sandbox::run`] before the command
+    /// is killed. Default: `limits.output`.
     #[must_use]
     pub fn output_limit(mut self, bytes: u64) -> Self {
         self.output = Some(bytes);
         self
     }
 
-    /// Sets a resource limit in the place of the sandbox's of that name. Names are
-    /// those of `limits.rlimits` but `locks`, by which the library tells commands
-    /// apart. A hard limit above the caller's own takes CAP_SYS_RESOURCE, and is
-    /// EPERM in a user namespace. Default: the sandbox's.
+    /// Sets a resource limit in the place of the sandbox's of that name. Names
+    /// are those of `limits.rlimits` but `locks`, by which the library tells
+    /// commands apart. A hard limit above the caller's own takes
+    /// CAP_SYS_RESOURCE, and is EPERM in a user namespace. Default: the
+    /// sandbox's.
     ///
     /// ```
     /// let limit = "64:128".parse()?;
@@ -208,9 +216,9 @@ impl Command {
         self
     }
 
-    /// Adds a capability, or `ALL`, to what [`Command::cap_drop`] leaves of the
-    /// sandbox's. A capability that the sandbox lacks is refused. Only user 0 has
-    /// any, as in the sandbox. Default: none.
+    /// Adds a capability, or `ALL`, to those that [`Command::cap_drop`] leaves
+    /// of the sandbox's. A capability that the sandbox lacks is refused. Only
+    /// user 0 has any, as in the sandbox. Default: none.
     #[must_use]
     pub fn cap_add(mut self, name: impl Into<String>) -> Self {
         self.cap_add.push(name.into());
@@ -231,7 +239,7 @@ impl Command {
         self
     }
 
-    /// Checks what the wire cannot carry.
+    /// Refuses values that the wire cannot carry.
     pub(crate) fn validate(&self) -> Result<()> {
         self.validate_rights()?;
         let wrong =
@@ -297,7 +305,8 @@ impl Command {
     }
 }
 
-/// A copy of a descriptor that the caller names by number, as languages without owned descriptors do.
+/// A copy of a descriptor that the caller names by number, as languages without
+/// owned descriptors do.
 ///
 /// # Errors
 /// EBADF if there is none.

@@ -14,7 +14,7 @@ use nix::unistd::geteuid;
 
 pub use step::{Sentence, Step};
 
-/// What went wrong, coarse enough to branch on.
+/// The kind of a failure, coarse enough to branch on.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -87,7 +87,7 @@ impl Kind {
     }
 }
 
-/// Why a call failed. Prints as one line:
+/// The reason of a failed call. Prints as one line:
 /// `step: subject: ERRNO (its text); try: cure`.
 #[derive(Debug, Clone)]
 pub struct Error(Box<Fields>);
@@ -103,7 +103,7 @@ struct Fields {
 
 /// Room for the longest path with every byte escaped.
 const SUBJECT_MAX: usize = 16 << 10;
-/// What is shown of one text from outside.
+/// Bytes that are shown of a text from outside.
 const SHOWN_MAX: usize = 200;
 
 /// Text from outside in a message: quoted, escaped, and cut to a readable
@@ -218,12 +218,12 @@ impl Error {
         self
     }
 
-    /// What went wrong, coarse enough to branch on.
+    /// Returns the kind of the failure, coarse enough to branch on.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// What was being done, for example `mount overlay on /`.
+    /// Returns the failed step, for example `mount overlay on /`.
     pub fn step(&self) -> &str {
         &self.0.step.words
     }

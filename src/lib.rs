@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Containers as a library: an image in, an isolated throwaway command out.
 //!
-//! The package is `libtare`: `libtare = { path = "../libtare" }` among the dependencies, then `use tare::...`.
+//! The package is `libtare`: `libtare = { path = "../libtare" }` among the
+//! dependencies, then `use tare::...`.
 //!
-//! No daemon, no service: the library starts one tiny helper process, which makes sandboxes
-//! for this process and ends with it.
+//! No daemon, no service: the library starts one tiny helper process, which
+//! makes sandboxes for this process and ends with it.
 //!
 //! ```no_run
 //! use tare::{Command, Sandbox, Spec, Store};
@@ -17,14 +18,17 @@
 //! # Ok::<(), tare::Error>(())
 //! ```
 //!
-//! The nouns: a [`Store`] of images, a [`Spec`] of what to make, a [`Sandbox`], a [`Command`] for it, a
-//! running [`Process`], an [`Output`]; a [`Pool`] of sandboxes made ahead. [`image`] unpacks layers, [`spec`] holds every option.
+//! The nouns: a [`Store`] of images, a [`Spec`] with all options, a
+//! [`Sandbox`], a [`Command`] for it, a running [`Process`], an [`Output`]; a
+//! [`Pool`] of sandboxes made ahead. [`image`] unpacks layers, [`spec`] holds
+//! every option.
 //!
-//! Loggers of the [`log`] crate are told, at the level of debugging, what is opened, run and closed, and as warnings
-//! the notes of images; never arguments or values of an environment.
+//! Loggers of the [`log`] crate are told, at the level of debugging, what is
+//! opened, run and closed, and as warnings the notes of images; never arguments
+//! or values of an environment.
 //!
-//! What it does not do: build images, talk to registries, publish ports; protect against the kernel's
-//! own bugs (see `docs/threat-model.md`).
+//! What it does not do: build images, talk to registries, publish ports;
+//! protect against the kernel's own bugs (see `docs/threat-model.md`).
 //!
 //! | needs | for |
 //! |---|---|

@@ -27,7 +27,7 @@ impl Slot {
     }
 }
 
-/// Operations in the order in which they are run.
+/// Operations in the order of their runs.
 #[derive(Debug)]
 pub(crate) struct Ops {
     bytes: Vec<u8>,
@@ -55,8 +55,8 @@ impl Ops {
     /// First slot that operations fill.
     const FIRST: u32 = 64;
 
-    /// For an init that takes what it needs out of the host's mount namespace
-    /// and leaves that.
+    /// Begins the operations of an init that clones mounts out of the host's
+    /// mount namespace and leaves that namespace.
     pub(crate) fn for_empty_ns() -> Self {
         Self {
             private: true,
@@ -64,7 +64,7 @@ impl Ops {
         }
     }
 
-    /// A slot that nothing uses yet.
+    /// Reserves an unused slot.
     pub(crate) fn slot(&mut self) -> Slot {
         if let Some(number) = self.free.pop() {
             return Slot(number);
@@ -73,17 +73,17 @@ impl Ops {
         Slot(self.next - 1)
     }
 
-    /// Appends one.
+    /// Appends an operation.
     pub(crate) fn push(&mut self, op: Op<'_>) {
         op.put(&mut self.bytes);
     }
 
-    /// What is sent.
+    /// Returns the operations in the form of the wire.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// A new file system in a new slot; options are key and value in turn.
+    /// Makes a file system in a new slot; options are key and value in turn.
     pub(crate) fn new_fs(&mut self, kind: &CStr, options: &ListBuf, attrs: u32) -> Slot {
         let into = self.slot();
         self.push(Op::NewFs {
@@ -95,7 +95,7 @@ impl Ops {
         into
     }
 
-    /// A clone of what is mounted at a path of the host, in a new slot.
+    /// Clones the mount at a path of the host into a new slot.
     pub(crate) fn clone_tree(&mut self, path: &CStr, recursive: bool) -> Slot {
         let into = self.slot();
         let recursive = if recursive {
@@ -113,8 +113,8 @@ impl Ops {
         into
     }
 
-    /// A clone of what is mounted at a path of the host (`base` -1) or in a
-    /// slot's tree, without what is mounted below, in a new slot.
+    /// Clones the mount at a path of the host (`base` -1) or in a slot's tree,
+    /// without mounts below, into a new slot.
     pub(crate) fn bind(&mut self, base: i32, path: &CStr, flags: u32) -> Slot {
         let into = self.slot();
         let private = if self.private { PRIVATE } else { 0 };
@@ -127,10 +127,10 @@ impl Ops {
         into
     }
 
-    /// Attaches a slot's mount, which gets attributes, and lets it go. Where
-    /// nothing is attached yet they come first, since a mount below one that is
-    /// attached nowhere cannot be changed. KERNEL(5.12): else last, since only
-    /// what is attached can.
+    /// Attaches a slot's mount with attributes, and closes the slot. For the
+    /// empty namespace the attributes come first, because a mount below a
+    /// detached mount cannot be changed. KERNEL(5.12): else they come last,
+    /// because only an attached mount can be changed.
     pub(crate) fn attach_with(
         &mut self,
         from: Slot,
@@ -156,7 +156,7 @@ impl Ops {
         into
     }
 
-    /// A directory of root's inside a slot's tree.
+    /// Makes a directory of user 0 inside a slot's tree.
     pub(crate) fn make_dir(&mut self, root: Slot, path: &CStr, mode: u32) {
         self.push(Op::MakeDir {
             root: root.0,
@@ -192,13 +192,13 @@ impl Ops {
         });
     }
 
-    /// Lets a slot go.
+    /// Closes a slot.
     pub(crate) fn close(&mut self, slot: Slot) {
         self.push(Op::CloseSlot { slot: slot.0 });
         self.free.push(slot.0);
     }
 
-    /// What the operation with this index is: step, subject.
+    /// Describes the operation with this index: step, subject.
     pub(crate) fn describe(bytes: &[u8], index: u32) -> (Step, String) {
         let op = all(bytes).nth(index as usize);
         op.map_or_else(

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Error, Result, Step};
 
 pub use best_effort::LeftOut;
 pub(crate) use best_effort::may_leave_out;
@@ -260,8 +260,8 @@ impl Spec {
     /// Reads a spec from JSON text and checks it.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] names the key's path; for an unknown key the cure is
-    /// the nearest.
+    /// [`crate::Kind::Invalid`] names the key's path; for an unknown key the
+    /// cure is the nearest.
     pub fn from_json(text: &str) -> Result<Self> {
         let spec: Self = from_json(Step::ParseSpec, text)?;
         spec.validate()?;
@@ -291,10 +291,9 @@ impl Spec {
     /// Checks what types cannot say: names, numbers and combinations.
     ///
     /// # Errors
-    /// [`Kind::Invalid`], naming the key.
+    /// [`crate::Kind::Invalid`], naming the key.
     pub fn validate(&self) -> Result<()> {
-        let wrong =
-            |key: &str, why: String| Err(Error::new(Kind::Invalid, Step::CheckSpec.key(key), why));
+        let wrong = |key: &str, why: String| Err(Error::invalid(Step::CheckSpec.key(key), why));
         if self.image.is_empty() || self.image.contains(['\0', '\n']) {
             return wrong("image", format!("{:?} is not a reference", self.image));
         }

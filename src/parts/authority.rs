@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a thread may do, to be compared with what it might do earlier: a helper
+//! The rights of a thread, to be compared with its earlier rights: a helper
 //! that was started with more must not work for a thread that has given
 //! something up. See `docs/design.md`.
 #![forbid(unsafe_code)]

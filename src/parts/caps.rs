@@ -50,7 +50,7 @@ impl CapSet {
         self.0 & cap.bitmask() != 0
     }
 
-    /// What is in both sets.
+    /// Returns the capabilities in both sets.
     pub(crate) fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
@@ -121,12 +121,12 @@ impl CapSet {
         }
     }
 
-    /// What the resident init needs to start commands that have this set, and
-    /// to reach files for the host: to become any user, to reach files of any
-    /// user and give them any owner and mode, to end what it started; `mounts`,
-    /// also to mount a console, to attach a filter without no_new_privs, and to
-    /// raise limits. Devices and file capabilities it makes only where commands
-    /// may.
+    /// The set that the resident init needs to start commands with this set,
+    /// and to reach files for the host: to become any user, to reach files of
+    /// any user and give them any owner and mode, to end what it started;
+    /// `mounts`, also to mount a console, to attach a filter without
+    /// no_new_privs, and to raise limits. Devices and file capabilities it
+    /// makes only where commands may.
     pub(crate) fn for_init(self, mounts: bool) -> Self {
         let needed = [
             Capability::CAP_CHOWN,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is in `/dev`: Docker's six devices, its links, and the devices that the
-//! spec asks for.
+//! The content of `/dev`: Docker's six devices and links, and the devices that
+//! the spec asks for.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -38,7 +38,7 @@ const CORE: (&CStr, &CStr) = (c"core", c"/proc/kcore");
 /// True if this kernel was built with it.
 static CORE_IS_THERE: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/kcore").exists());
 
-/// What every `/dev` has and that is no mount: it need not be attached.
+/// Makes the entries that every `/dev` has and that need no mount.
 pub(crate) fn standard(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) {
     for (name, major, minor) in NODES.into_iter().filter(|_| !ordinary) {
         ops.push(Op::MakeNode {
@@ -75,7 +75,7 @@ pub(crate) fn of_spec(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) -> 
     Ok(())
 }
 
-/// What the spec asks for; `privileged` has every device of the host.
+/// Returns the devices of the spec; `privileged` has every device of the host.
 fn wanted(spec: &Spec) -> Result<Vec<Device>> {
     let mut devices = spec.security.devices.clone();
     if spec.security.profile != Profile::Privileged {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which ids a user namespace of the caller's can hold: subordinate ones where
-//! there are any, else their own.
+//! Ids that a user namespace of the caller can hold: subordinate ids if there
+//! are any, else the caller's own.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ use crate::sys::accounts::User;
 use crate::sys::mountinfo::Mounts;
 use crate::sys::user;
 
-/// How the ids of this process's sandboxes relate to those outside.
+/// The relation of ids in this process's sandboxes to ids outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ids {
     /// The same: the caller is root of the machine.
@@ -34,12 +34,12 @@ pub(crate) enum Ids {
         uids: Vec<IdMap>,
         /// Group ids.
         gids: Vec<IdMap>,
-        /// Where they come from.
+        /// The source of the ids.
         from: Source,
     },
 }
 
-/// What gives a caller more ids than its own.
+/// The source of a caller's further ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// Ranges of subuid(5); newuidmap(1) and newgidmap(1) map them.
@@ -49,12 +49,11 @@ pub(crate) enum Source {
     Own,
 }
 
-/// Where the set-user-id programs are looked for; never along the caller's
-/// `PATH`.
+/// Directories of the set-user-id programs; the caller's `PATH` does not count.
 const PROGRAM_DIRS: [&str; 3] = ["/usr/bin", "/bin", "/usr/sbin"];
 
 impl Ids {
-    /// What the calling thread can have.
+    /// Returns the ids that the calling thread can have.
     pub(crate) fn detect() -> Self {
         if user::is_machine_root() {
             return Self::Host;
@@ -258,7 +257,7 @@ fn useless_programs() -> Option<Lack> {
     })
 }
 
-/// Where the mount is that shows a path.
+/// Returns the mount point of the mount that shows a path.
 fn mount_of(path: &Path) -> String {
     let shown = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mounts = Mounts::now().unwrap_or_default();
@@ -395,7 +394,7 @@ fn run(kind: &str, pid: u32, map: &[IdMap]) -> Result<()> {
     let is_read_only = statvfs("/proc").is_ok_and(|fs| fs.flags().contains(FsFlags::ST_RDONLY));
     Err(error.with_cure(match is_read_only {
         true => "mount -o remount,rw /proc",
-        false => "give the user ranges in /etc/subuid and /etc/subgid that nobody else has",
+        false => "give the user ranges in /etc/subuid and /etc/subgid that no other user has",
     }))
 }
 

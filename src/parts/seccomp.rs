@@ -87,7 +87,7 @@ struct Entry {
 }
 
 impl SeccompCache {
-    /// How many filters are kept; a process rarely uses more than two.
+    /// Number of kept filters; a process rarely uses more than two.
     const CAPACITY: usize = 8;
 
     fn find(&self, seccomp: &Seccomp, caps: CapSet) -> Option<Arc<Compiled>> {

@@ -73,8 +73,8 @@ pub(crate) struct Place {
 /// namespace.
 pub(crate) fn root() -> Result<Place, Errno> {
     let mask = libc::STATX_INO | libc::STATX_MNT_ID;
-    // SAFETY: of zero bytes it is an empty record, which the call fills and
-    // which outlives it; the path ends with a NUL.
+    // SAFETY: zero bytes are an empty `statx`, which the call fills and which
+    // outlives the call; the path ends with a NUL.
     let (done, file) = unsafe {
         let mut file: libc::statx = std::mem::zeroed();
         let flags = libc::AT_NO_AUTOMOUNT | libc::AT_STATX_DONT_SYNC;
@@ -118,8 +118,8 @@ pub(crate) mod testing {
         assert_eq!(done, 0);
     }
 
-    /// Runs `work` in a forked copy of this process. It may allocate, but take
-    /// no lock of this crate's.
+    /// Runs `work` in a forked copy of this process. The copy may allocate, but
+    /// take no lock of this crate's.
     pub(crate) fn in_a_fork(work: impl FnOnce()) {
         // SAFETY: the C library makes its allocator usable in the child;
         // nothing else is locked there.

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 /// meanwhile, until dropped. Without a limit, only looks.
 #[must_use = "dropping it ends it"]
 pub struct WithoutSignal {
-    /// The earlier mask, if it was changed.
+    /// The earlier mask, if changed.
     before: Option<libc::sigset_t>,
     /// A mask is of a thread.
     _thread: PhantomData<*const ()>,

@@ -27,9 +27,10 @@ pub(crate) struct Mount {
     pub(crate) kind: String,
     /// MOUNT_ATTR_* bits that restrict what is done there, mount_setattr(2).
     pub(crate) attrs: u32,
-    /// True if it maps owners, which not every kernel allows for a layer.
+    /// True if the mount maps owners, which not every kernel allows for a
+    /// layer.
     pub(crate) idmapped: bool,
-    /// True if it may be cloned nowhere, mount_namespaces(7).
+    /// True if the mount may be cloned nowhere, mount_namespaces(7).
     pub(crate) unbindable: bool,
 }
 

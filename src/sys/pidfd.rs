@@ -65,7 +65,7 @@ pub(crate) fn is_child(pid: u32) -> bool {
     .is_ok()
 }
 
-/// Takes the status of the child `pid` if it has ended; of no other child.
+/// Takes the status of the child `pid` after its end; of no other child.
 pub(crate) fn reap(pid: u32) {
     // ECHILD: the host has done so itself.
     let _ = look(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG);

@@ -17,7 +17,7 @@ use super::instruction::{answer, jump, statement};
 use super::policy::Call;
 use super::profile::{Condition, Operator};
 
-/// Where a test leads.
+/// The target of a test.
 #[derive(Debug, Clone, Copy)]
 enum Go {
     /// To the next instruction.

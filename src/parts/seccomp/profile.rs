@@ -15,7 +15,7 @@ use super::action::Action;
 use crate::error::{Error, Result, Step};
 use crate::parts::caps::CapSet;
 
-/// What to answer to which call.
+/// The answers to calls.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "RawProfile")]
 pub(super) struct Profile {
@@ -33,16 +33,16 @@ pub(super) struct Rule {
     pub(super) names: Vec<String>,
     /// The answer.
     pub(super) action: Action,
-    /// What the arguments must be. Conditions on different arguments must all
+    /// Conditions on the arguments. Conditions on different arguments must all
     /// hold; if an argument occurs twice, any one of the conditions is enough.
     pub(super) args: Vec<Condition>,
-    /// When the rule applies: all of it must hold.
+    /// Conditions that must all hold for the rule to apply.
     pub(super) includes: Gate,
-    /// When the rule does not apply: any of it is enough.
+    /// Conditions of which any turns the rule off.
     pub(super) excludes: Gate,
 }
 
-/// What a rule depends on besides the call.
+/// The conditions of a rule besides the call.
 #[derive(Debug, Default, Deserialize)]
 #[serde(try_from = "RawGate")]
 pub(super) struct Gate {
@@ -57,13 +57,13 @@ pub(super) struct Gate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RawCondition")]
 pub(super) struct Condition {
-    /// Which argument, 0 to 5.
+    /// Number of the argument, 0 to 5.
     pub(super) index: u8,
     pub(super) operator: Operator,
     pub(super) value: u64,
 }
 
-/// How an argument is compared, seccomp_rule_add(3).
+/// The comparison of an argument, seccomp_rule_add(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operator {
     Ne,

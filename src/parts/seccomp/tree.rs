@@ -27,11 +27,11 @@ pub(super) const X32_BIT: u32 = 0x4000_0000;
 /// Instructions of a program at most: the kernel's `BPF_MAXINSNS`.
 const LONGEST: usize = 4096;
 
-/// What a range of numbers gets.
+/// The answer to a range of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaf {
     Answer(Action),
-    /// What the nth block of instructions behind the tree says.
+    /// The answer of the nth block of instructions behind the tree.
     Block(usize),
 }
 
@@ -192,8 +192,8 @@ impl Cluster {
         self.push(high, end);
     }
 
-    /// Where `ranges` are decided: at their own jumps, which begin at `at`, or
-    /// at a return if there is but one.
+    /// Returns the place that decides on `ranges`: their own jumps, which begin
+    /// at `at`, or a return if there is a single range.
     fn target(&self, ranges: &[(u32, Leaf)], at: usize) -> usize {
         let [(_, only)] = ranges else {
             return at;
@@ -203,9 +203,9 @@ impl Cluster {
     }
 }
 
-/// Where to split at least two ranges, which reach to `end`, so that about as
-/// many numbers are on both sides: the kernel walks the tree once for each
-/// number.
+/// Returns the place to split at least two ranges, which reach to `end`, so
+/// that about as many numbers are on both sides: the kernel walks the tree once
+/// for each number.
 fn middle(ranges: &[(u32, Leaf)], end: u32) -> usize {
     let first = ranges[0].0;
     let half = first + end.saturating_sub(first) / 2;
