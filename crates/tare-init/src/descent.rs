@@ -5,15 +5,13 @@ use crate::mapping::Zeroable;
 
 /// Knowledge of a member's descent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Kin(i32);
-
-impl Kin {
-    const UNKNOWN: Self = Self(0);
+pub(crate) enum Kin {
+    Unknown = 0,
     /// The member belongs to the family.
-    pub(crate) const OURS: Self = Self(1);
-    const OTHER: Self = Self(2);
+    Ours,
+    Other,
     /// The walk passes this member.
-    const ASKED: Self = Self(3);
+    Asked,
 }
 
 /// A row of the table.
@@ -25,13 +23,13 @@ pub(crate) struct Member {
     pub(crate) own: usize,
 }
 
-// SAFETY: integers only.
+// SAFETY: integers, and `Kin`, for which zero is `Unknown`.
 unsafe impl Zeroable for Member {}
 
 impl Member {
     /// Makes a member of unknown descent, or a member that `begins` the family.
     pub(crate) fn new(id: i32, parent: i32, begins: bool, own: usize) -> Self {
-        let kin = if begins { Kin::OURS } else { Kin::UNKNOWN };
+        let kin = if begins { Kin::Ours } else { Kin::Unknown };
         Self {
             id,
             parent,
@@ -41,8 +39,8 @@ impl Member {
     }
 }
 
-/// Finds all members that descend from those marked `OURS`, and sorts the rows
-/// by id; returns the number of `OURS`. Walks over each row twice, regardless
+/// Finds all members that descend from those marked `Ours`, and sorts the rows
+/// by id; returns the number of `Ours`. Walks over each row twice, regardless
 /// of the depth.
 pub(crate) fn gather(rows: &mut [Member]) -> usize {
     rows.sort_unstable_by_key(|row| row.id);
@@ -52,17 +50,17 @@ pub(crate) fn gather(rows: &mut [Member]) -> usize {
         // was read during changes may have circles.
         let verdict = loop {
             match rows[at].kin {
-                Kin::UNKNOWN => rows[at].kin = Kin::ASKED,
-                Kin::OURS => break Kin::OURS,
-                _ => break Kin::OTHER,
+                Kin::Unknown => rows[at].kin = Kin::Asked,
+                Kin::Ours => break Kin::Ours,
+                _ => break Kin::Other,
             }
             match parent(rows, at) {
                 Some(next) => at = next,
-                None => break Kin::OTHER,
+                None => break Kin::Other,
             }
         };
         at = start;
-        while rows[at].kin == Kin::ASKED {
+        while rows[at].kin == Kin::Asked {
             rows[at].kin = verdict;
             match parent(rows, at) {
                 Some(next) => at = next,
@@ -73,9 +71,9 @@ pub(crate) fn gather(rows: &mut [Member]) -> usize {
     ours(rows).count()
 }
 
-/// Yields the members that are `OURS`.
+/// Yields the members that are `Ours`.
 pub(crate) fn ours(rows: &[Member]) -> impl Iterator<Item = &Member> {
-    rows.iter().filter(|row| row.kin == Kin::OURS)
+    rows.iter().filter(|row| row.kin == Kin::Ours)
 }
 
 fn parent(rows: &[Member], of: usize) -> Option<usize> {

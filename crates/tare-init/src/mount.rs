@@ -10,8 +10,8 @@ use crate::dir;
 use crate::remount;
 use crate::sys::{
     self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MOVE_MOUNT_T_EMPTY_PATH, MS_PRIVATE, MS_REC, MountAttr,
-    O_CLOEXEC, O_DIRECTORY, O_PATH, Result, S_IFCHR, S_IFDIR, mount_id,
+    MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MOVE_MOUNT_T_EMPTY_PATH, MS_PRIVATE, MS_REC, O_CLOEXEC,
+    O_DIRECTORY, O_PATH, Result, S_IFCHR, S_IFDIR, mount_id,
 };
 use crate::wire::{self, List};
 
@@ -77,13 +77,8 @@ pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Res
 }
 
 fn mount_setattr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()> {
-    let attr = MountAttr {
-        set: u64::from(set),
-        clear: u64::from(clear),
-        ..MountAttr::default()
-    };
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
-    sys::mount_setattr(mount, flags, &attr)
+    sys::mount_setattr(mount, flags, (set, clear), 0)
 }
 
 /// Attaches a detached clone with these attributes, recursively. Sets the
@@ -221,11 +216,7 @@ pub(crate) fn propagate(how: u64) -> Result<()> {
 /// Makes a detached mount private, recursively: [`propagate`] does not reach
 /// detached mounts.
 pub(crate) fn set_private(mount: i32) -> Result<()> {
-    let attr = MountAttr {
-        propagation: MS_PRIVATE,
-        ..MountAttr::default()
-    };
-    sys::mount_setattr(mount, AT_EMPTY_PATH | AT_RECURSIVE, &attr)
+    sys::mount_setattr(mount, AT_EMPTY_PATH | AT_RECURSIVE, (0, 0), MS_PRIVATE)
 }
 
 /// Makes a mount on top of an empty root the process's root. No walk leads

@@ -89,7 +89,7 @@ fn each_below(mount: i32, mut each: impl FnMut(Fd) -> Result<()>) -> Result<()> 
     let mut place = Mapping::anonymous(text.len())?;
     for row in rows
         .iter()
-        .filter(|row| row.kin == Kin::OURS && row.id != own)
+        .filter(|row| row.kin == Kin::Ours && row.id != own)
     {
         let inside = point(row)
             .and_then(|point| point.strip_prefix(top))

@@ -33,26 +33,15 @@ pub(crate) const RESOLVE_IN_ROOT: u64 = 0x10;
 /// [`renameat2`]: an existing target is an error.
 pub(crate) const RENAME_NOREPLACE: u32 = 1;
 
-/// openat2(2)'s `struct open_how`.
-#[repr(C)]
-struct OpenHow {
-    flags: u64,
-    mode: u64,
-    resolve: u64,
-}
-
 /// Opens a path, close-on-exec, with the `RESOLVE_*` bits of openat2(2).
 pub(crate) fn openat2(dir: i32, path: &CStr, flags: u32, mode: u32, resolve: u64) -> Result<Fd> {
-    let how = OpenHow {
-        flags: u64::from(flags | O_CLOEXEC),
-        mode: u64::from(mode),
-        resolve,
-    };
-    let (path, size) = (path.as_ptr(), size_of::<OpenHow>());
+    // `struct open_how`.
+    let how = [u64::from(flags | O_CLOEXEC), u64::from(mode), resolve];
+    let (path, size) = (path.as_ptr(), size_of_val(&how));
     for _ in 0..1000 {
         // SAFETY: `path` ends with a NUL; the kernel reads `size` bytes of
         // `how`, and opens the returned descriptor.
-        match unsafe { opened(syscall!(OPENAT2, dir, path, &raw const how, size)) } {
+        match unsafe { opened(syscall!(OPENAT2, dir, path, how.as_ptr(), size)) } {
             // A rename raced with the walk; the kernel asks to try again.
             Err(Errno::AGAIN) => {}
             other => return other,

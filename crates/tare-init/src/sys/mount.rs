@@ -94,32 +94,20 @@ calls! {
     fn sethostname(name: &CStr) = SETHOSTNAME(name.as_ptr(), name.count_bytes());
 }
 
-/// mount_setattr(2)'s `struct mount_attr`.
-#[repr(C)]
-#[derive(Default)]
-pub(crate) struct MountAttr {
-    pub(crate) set: u64,
-    pub(crate) clear: u64,
-    pub(crate) propagation: u64,
-    pub(crate) userns_fd: u64,
-}
-
-/// Changes attributes of a descriptor's mount.
-pub(crate) fn mount_setattr(mount: i32, flags: u32, attr: &MountAttr) -> Result<()> {
-    let (empty, at) = (c"".as_ptr(), core::ptr::from_ref(attr));
-    // SAFETY: the path ends with a NUL; the kernel reads as many bytes as
-    // `MountAttr` has.
-    unsafe {
-        syscall!(
-            MOUNT_SETATTR,
-            mount,
-            empty,
-            flags,
-            at,
-            size_of::<MountAttr>()
-        )
-    }
-    .map(drop)
+/// Sets and clears attributes of a descriptor's mount, and sets its
+/// propagation.
+pub(crate) fn mount_setattr(
+    mount: i32,
+    flags: u32,
+    (set, clear): (u32, u32),
+    propagation: u64,
+) -> Result<()> {
+    // `struct mount_attr`, with no descriptor of a user namespace.
+    let attr = [u64::from(set), u64::from(clear), propagation, 0];
+    let (empty, at, size) = (c"".as_ptr(), attr.as_ptr(), size_of_val(&attr));
+    // SAFETY: the path ends with a NUL; the kernel reads `size` bytes of
+    // `attr`.
+    unsafe { syscall!(MOUNT_SETATTR, mount, empty, flags, at, size) }.map(drop)
 }
 
 /// Returns whether the kernel has mount_setattr(2), and the caller may see
