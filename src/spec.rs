@@ -13,6 +13,7 @@ mod objects;
 #[cfg(feature = "schema")]
 mod schema;
 mod security;
+mod text;
 mod units;
 mod words;
 

@@ -6,8 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
+use super::text::text;
 use crate::error::{Error, Result, Step};
 
 /// A device of the host, `SOURCE[:TARGET[:rwm]]`.
@@ -55,23 +54,15 @@ impl FromStr for Device {
     }
 }
 
-impl Serialize for Device {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let access = access(self.read, self.write, self.mknod);
-        s.collect_str(&format_args!(
-            "{}:{}:{access}",
-            self.source.display(),
-            self.target.display()
-        ))
+        let (source, target) = (self.source.display(), self.target.display());
+        write!(f, "{source}:{target}:{access}")
     }
 }
 
-impl<'de> Deserialize<'de> for Device {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-        String::deserialize(d)?.parse().map_err(D::Error::custom)
-    }
-}
+text!(Device);
 
 /// A permission by number, `TYPE MAJOR:MINOR ACCESS` as in `c 10:200 rwm`; `a`
 /// alone is everything.
@@ -148,18 +139,7 @@ impl fmt::Display for DeviceRule {
     }
 }
 
-impl Serialize for DeviceRule {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for DeviceRule {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-        String::deserialize(d)?.parse().map_err(D::Error::custom)
-    }
-}
+text!(DeviceRule);
 
 fn is_access(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| "rwm".contains(c))

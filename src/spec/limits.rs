@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::text::text;
 use super::units::ByteSize;
 use crate::error::{Error, Result, Step};
 
@@ -260,29 +261,12 @@ impl fmt::Display for Rlimit {
     }
 }
 
-impl Serialize for Rlimit {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
+text!(Rlimit, "a number, \"SOFT:HARD\" or \"unlimited\"", both);
 
-impl<'de> Deserialize<'de> for Rlimit {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Rlimit;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number, \"SOFT:HARD\" or \"unlimited\"")
-            }
-            fn visit_u64<E: de::Error>(self, n: u64) -> Result<Rlimit, E> {
-                Ok(Rlimit { soft: n, hard: n })
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Rlimit, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        d.deserialize_any(Visitor)
-    }
+/// Makes a limit that is soft and hard.
+fn both(limit: u64) -> Rlimit {
+    let (soft, hard) = (limit, limit);
+    Rlimit { soft, hard }
 }
 
 /// `1.5` and `"1.5"` are the same number of processors.

@@ -7,8 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
+use super::text::text;
 use super::{Network, Spec};
 use crate::error::{Error, Result, Step};
 
@@ -52,18 +51,7 @@ impl fmt::Display for ExtraHost {
     }
 }
 
-impl Serialize for ExtraHost {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ExtraHost {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-        String::deserialize(d)?.parse().map_err(D::Error::custom)
-    }
-}
+text!(ExtraHost);
 
 /// Checks that groups are words of group(5), not numbers that are none.
 pub(super) fn check_groups(groups: &[String]) -> Result<()> {

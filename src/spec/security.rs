@@ -10,7 +10,7 @@ use super::device::{Device, DeviceRule};
 use crate::error::{Error, Result, Step};
 
 /// Rights of commands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Security {
@@ -41,22 +41,6 @@ pub struct Security {
     /// Devices that commands may use through any node, cgroups(7): `c 10:200
     /// rwm`, `b 8:* r`, `a`. Default: Docker's.
     pub device_rules: Vec<DeviceRule>,
-}
-
-impl Default for Security {
-    fn default() -> Self {
-        Self {
-            profile: Profile::Default,
-            cap_add: Vec::new(),
-            cap_drop: Vec::new(),
-            seccomp: Seccomp::Default,
-            no_new_privs: None,
-            masked_paths: None,
-            readonly_paths: None,
-            devices: Vec::new(),
-            device_rules: Vec::new(),
-        }
-    }
 }
 
 /// Start of the lists.
