@@ -28,31 +28,25 @@ pub(crate) fn network(ops: &mut Ops, proc: Slot, spec: &Spec, ids: &Ids) {
     }
     let (first, last) = groups(spec, ids);
     let range = format!("{first} {last}");
-    for (name, value) in [
-        ("ping_group_range", range.as_str()),
-        ("ip_unprivileged_port_start", "0"),
-    ] {
-        let path = format!("sys/net/ipv4/{name}");
-        if *IPV4 {
-            ops.push(Op::SetSysctl {
-                proc: proc.number(),
-                path: &CString::new(path).expect("the names hold no NUL"),
-                value: value.as_bytes(),
-            });
-        }
+    if *IPV4 {
+        set(ops, proc, "net/ipv4/ping_group_range", &range);
+        set(ops, proc, "net/ipv4/ip_unprivileged_port_start", "0");
     }
 }
 
 /// Sets the parameters of the spec, above the defaults.
 pub(crate) fn of_spec(ops: &mut Ops, proc: Slot, spec: &Spec) {
     for (name, value) in &spec.sysctls {
-        let path = format!("sys/{}", sysctl_path(name));
-        ops.push(Op::SetSysctl {
-            proc: proc.number(),
-            path: &CString::new(path).expect("the spec was checked"),
-            value: value.as_bytes(),
-        });
+        set(ops, proc, &sysctl_path(name), value);
     }
+}
+
+fn set(ops: &mut Ops, proc: Slot, path: &str, value: &str) {
+    ops.push(Op::SetSysctl {
+        proc: proc.number(),
+        path: &CString::new(format!("sys/{path}")).expect("the spec was checked"),
+        value: value.as_bytes(),
+    });
 }
 
 /// The first and the last group id inside: the kernel refuses an unmapped id.

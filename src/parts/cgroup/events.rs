@@ -4,11 +4,11 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::OFlag;
 use nix::poll::PollFlags;
-use nix::sys::stat::Mode;
 use nix::sys::uio::pread;
 
+use super::node::open_file;
 use super::{Cgroup, Node};
 use crate::error::{Error, Kind, Result, Step};
 use crate::sys::event;
@@ -72,8 +72,7 @@ impl Cgroup {
 }
 
 fn open(node: &Node, file: &str) -> Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    openat(node.fd(), file, flags, Mode::empty())
+    open_file(node.fd(), file, OFlag::O_RDONLY)
         .map_err(|e| Error::os(STEP, node.path().join(file).display(), e))
 }
 

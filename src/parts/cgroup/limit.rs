@@ -144,9 +144,13 @@ impl Refusal {
     }
 }
 
-/// The cure for a control file that the caller cannot read.
-pub(super) fn readable(file: &Path) -> String {
-    format!("as root: chmod a+r {}", file.display())
+/// Reads a control file that a check needs.
+pub(super) fn read(path: &Path) -> Result<String, Refusal> {
+    std::fs::read_to_string(path).map_err(|e| {
+        let errno = Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
+        let cure = format!("as root: chmod a+r {}", path.display());
+        Refusal::os(path.display().to_string(), errno, cure)
+    })
 }
 
 /// The processors in a list as in cpuset(7); `limits.cpuset` was checked when

@@ -3,7 +3,9 @@
 //! descriptor.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -63,12 +65,7 @@ impl Node {
 
     /// A control file, opened for writing and kept.
     pub(super) fn open_for_write(&self, file: &str) -> nix::Result<OwnedFd> {
-        openat(
-            self.fd(),
-            file,
-            OFlag::O_WRONLY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )
+        open_file(self.fd(), file, OFlag::O_WRONLY)
     }
 
     /// Writes `value` to a control file in a single call, as the kernel
@@ -79,12 +76,7 @@ impl Node {
 
     /// The text of a control file.
     pub(super) fn read(&self, file: &str) -> nix::Result<String> {
-        let fd = openat(
-            self.fd(),
-            file,
-            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?;
+        let fd = open_file(self.fd(), file, OFlag::O_RDONLY)?;
         let mut text = Vec::new();
         let mut chunk = [0; 4096];
         loop {
@@ -126,6 +118,11 @@ impl Node {
     }
 }
 
+/// Opens a control file, with an access mode of open(2).
+pub(super) fn open_file(dir: BorrowedFd<'_>, file: &str, access: OFlag) -> nix::Result<OwnedFd> {
+    openat(dir, file, access | OFlag::O_CLOEXEC, Mode::empty())
+}
+
 /// Flags of every open of a directory here.
 fn directory() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
@@ -146,21 +143,13 @@ fn below(dir: BorrowedFd<'_>) -> nix::Result<Vec<std::ffi::CString>> {
 }
 
 fn list_processes(dir: BorrowedFd<'_>, found: &mut Vec<i32>) -> nix::Result<()> {
-    let file = openat(
-        dir,
-        "cgroup.procs",
-        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?;
+    let file = open_file(dir, "cgroup.procs", OFlag::O_RDONLY)?;
     let text = std::io::read_to_string(std::fs::File::from(file))
         .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
     // 0 stands for a process outside of this pid namespace, without a number
     // here.
-    found.extend(
-        text.lines()
-            .filter_map(|l| l.parse::<i32>().ok())
-            .filter(|pid| *pid > 0),
-    );
+    let pids = text.lines().filter_map(|line| line.parse::<i32>().ok());
+    found.extend(pids.filter(|pid| *pid > 0));
     for name in below(dir)? {
         match openat(dir, name.as_c_str(), directory(), Mode::empty()) {
             Ok(child) => list_processes(child.as_fd(), found)?,
@@ -185,11 +174,7 @@ fn remove_tree(path: &Path, deadline: Instant) -> nix::Result<()> {
         let dir = open(path, directory(), Mode::empty())?;
         let children = below(dir.as_fd())?;
         for name in &children {
-            use std::os::unix::ffi::OsStrExt as _;
-            remove_tree(
-                &path.join(std::ffi::OsStr::from_bytes(name.to_bytes())),
-                deadline,
-            )?;
+            remove_tree(&path.join(OsStr::from_bytes(name.to_bytes())), deadline)?;
         }
         if children.is_empty() {
             std::thread::sleep(pause);

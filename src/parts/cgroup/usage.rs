@@ -6,12 +6,12 @@
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 use nix::sys::uio::pread;
 use nix::unistd::write;
 use serde::Serialize;
 
+use super::node::open_file;
 use super::{Cgroup, Node};
 
 /// The use of all processes of a sandbox, now and since the open or the last
@@ -79,8 +79,7 @@ impl Cgroup {
             Some(node) => node.write("memory.max_usage_in_bytes", "0").map(|()| None),
             None => {
                 let node = self.v2.as_ref().ok_or(Errno::ENOENT)?;
-                let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
-                let file = openat(node.fd(), "memory.peak", flags, Mode::empty())?;
+                let file = open_file(node.fd(), "memory.peak", OFlag::O_RDWR)?;
                 write(&file, b"reset")?;
                 Ok(Some(file))
             }

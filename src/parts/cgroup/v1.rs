@@ -2,12 +2,8 @@
 //! Limits in the words of cgroup v1, kernel doc `admin-guide/cgroup-v1`.
 #![forbid(unsafe_code)]
 
-use std::fs;
-
-use nix::errno::Errno;
-
 use super::layout::Hierarchy;
-use super::limit::{Limit, Refusal, Setting, check_cpu_list, readable};
+use super::limit::{self, Limit, Refusal, Setting, check_cpu_list};
 use super::weight;
 
 /// The period of `cpu.cfs_quota_us` that the kernel starts with, in
@@ -48,13 +44,7 @@ pub(super) fn settings(limit: &Limit<'_>, hierarchy: &Hierarchy) -> Result<Vec<S
 /// before both are written. The own cgroup has both, because this process is
 /// inside.
 fn cpuset(list: &str, hierarchy: &Hierarchy) -> Result<Vec<Setting>, Refusal> {
-    let read = |file| {
-        let path = hierarchy.own.join(file);
-        fs::read_to_string(&path).map_err(|e| {
-            let errno = Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
-            Refusal::os(path.display().to_string(), errno, readable(&path))
-        })
-    };
+    let read = |file| limit::read(&hierarchy.own.join(file));
     check_cpu_list(list, &read("cpuset.cpus")?)?;
     let mems = read("cpuset.mems")?.trim().to_owned();
     Ok(vec![

@@ -11,7 +11,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
 use super::layout::Hierarchy;
-use super::limit::{Limit, Refusal, Setting, check_cpu_list, readable};
+use super::limit::{self, Limit, Refusal, Setting, check_cpu_list};
 use super::weight;
 use crate::sys::user;
 
@@ -34,11 +34,7 @@ pub(super) fn settings(
         Limit::Cpus(cpus) => ("cpu.max", format!("{:.0} {PERIOD}", cpus * PERIOD)),
         Limit::CpuWeight(weight) => ("cpu.weight", weight.to_string()),
         Limit::Cpuset(list) => {
-            let file = parent.join("cpuset.cpus.effective");
-            let available = fs::read_to_string(&file).map_err(|e| {
-                let errno = Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
-                Refusal::os(file.display().to_string(), errno, readable(&file))
-            })?;
+            let available = limit::read(&parent.join("cpuset.cpus.effective"))?;
             check_cpu_list(list, &available)?;
             ("cpuset.cpus", list.to_owned())
         }
