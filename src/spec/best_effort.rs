@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::error::{Error, Result, Step};
 
 /// Keys that depend on the machine: `best_effort` may name each of them, or the
-/// table that holds it.
+/// table of the key.
 pub(super) const KEYS: [&str; 9] = [
     "limits.memory",
     "limits.swap",
@@ -30,14 +30,14 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// Returns whether a dotted key is `whole` or in it, as `limits.io` in
+/// Returns whether a dotted key is or is in `whole`, as `limits.io` in
 /// `limits`.
 pub(super) fn is_part(key: &str, whole: &str) -> bool {
     let rest = key.strip_prefix(whole);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Returns whether `best_effort` names `key`, or the table that holds it.
+/// Returns whether `best_effort` names `key` or the table of the key.
 pub(crate) fn may_leave_out(best_effort: &[String], key: &str) -> bool {
     best_effort.iter().any(|whole| is_part(key, whole))
 }

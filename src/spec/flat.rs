@@ -74,15 +74,15 @@ fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Error {
     }
 }
 
-/// The names of a struct's keys, from its one definition.
+/// Returns the names of a struct's keys, as serde knows them.
 fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut found: &[&str] = &[];
-    // It always fails, once it has been asked for the keys.
+    // Fails in any case, after the keys are noted.
     let _ = T::deserialize(Keys(&mut found));
     found
 }
 
-/// Is asked for a struct, and notes which keys that has.
+/// Notes the keys of the struct that serde asks for.
 struct Keys<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Keys<'_> {

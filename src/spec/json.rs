@@ -27,8 +27,8 @@ pub fn from_json<'a, T: Deserialize<'a>>(step: impl Into<Sentence>, text: &'a st
     Ok(read)
 }
 
-/// Turns serde's error into one of the crate's. The cure is the nearest key, or
-/// the cure of a value's own error.
+/// Turns serde's error into an error of the crate. The cure is the nearest key,
+/// or the cure of a value's own error.
 fn invalid(
     step: Sentence,
     json: &str,
@@ -50,7 +50,7 @@ fn invalid(
     if !inner.is_data() {
         return no_json((step, &path), json, &text, &place);
     }
-    // In a text of one line the path is enough.
+    // In a text of a single line the path is enough.
     let place = if json.contains('\n') { &place } else { "" };
     let is_secret = error.path().iter().any(is_environment);
     if let (Some((why, cure)), false) = (text.split_once("; try: "), is_secret) {
@@ -72,8 +72,8 @@ fn invalid(
     }
 }
 
-/// A failure that serde_json takes for one of syntax. It also calls a number so
-/// that stands where a word of a list has to.
+/// A failure that serde_json takes for bad syntax. The crate also calls a
+/// number so that stands where a word of a list has to.
 fn no_json((step, path): (Sentence, &str), json: &str, text: &str, place: &str) -> Error {
     if serde_json::from_str::<IgnoredAny>(json).is_err() {
         return Error::invalid(step, format_args!("not JSON: {text}{place}"));
@@ -122,7 +122,7 @@ pub(super) fn renamed(given: &str) -> Option<&'static str> {
     found.map(|(_, key)| *key)
 }
 
-/// The word that was probably meant, if one is near.
+/// Returns the word that was probably meant, if any is near.
 pub fn nearest<'a>(given: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const NEAR: f64 = 0.75;
     let near = |word: &&str| strsim::jaro_winkler(given, word);

@@ -53,7 +53,7 @@ impl fmt::Display for ExtraHost {
 
 text!(ExtraHost);
 
-/// Checks that groups are words of group(5), not numbers that are none.
+/// Checks that groups are words of group(5).
 pub(super) fn check_groups(groups: &[String]) -> Result<()> {
     let is_group = |group: &&String| !group.is_empty() && !group.contains([':', ',', '\n', '\0']);
     match groups.iter().find(|group| !is_group(group)) {
@@ -94,7 +94,7 @@ pub(crate) fn sysctl_path(name: &str) -> String {
     }
 }
 
-/// Checks that each parameter is one of the sandbox's own namespaces.
+/// Checks that each parameter belongs to the sandbox's own namespaces.
 pub(super) fn check_sysctls(spec: &Spec) -> Result<()> {
     let all: &BTreeMap<String, String> = &spec.sysctls;
     for (name, value) in all {

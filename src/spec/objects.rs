@@ -31,7 +31,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Keyed<V> {
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
     type Error = D::Error;
 
-    // JSON tells its types, so each type but these may be read as any.
+    // JSON tells types apart, so each type but those below may be read as any.
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
         unit_struct seq tuple tuple_struct map identifier ignored_any

@@ -12,7 +12,7 @@ use super::{
     best_effort,
 };
 
-/// Gives a type its name and its schema.
+/// Gives a type a name and a schema.
 macro_rules! schema {
     ($type:ty, $name:literal, $schema:tt) => {
         impl JsonSchema for $type {

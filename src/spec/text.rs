@@ -2,8 +2,8 @@
 //! Values that JSON has as text, or also as a number.
 #![forbid(unsafe_code)]
 
-/// Writes a type by its `Display` and reads its `FromStr`; with `EXPECTED` and
-/// a function, also reads a number.
+/// Writes a type by `Display`, and reads text by `FromStr`. With the words for
+/// an expected value and a function, reads a number as well.
 macro_rules! text {
     ($type:ident) => {
         text!(@write $type);

@@ -36,7 +36,7 @@ impl MountAttrs {
     }
 }
 
-/// A word, or a name in front of `=`, and what it does to a mount.
+/// A word, or a name in front of `=`, with an effect on a mount.
 struct MountOption {
     name: &'static str,
     effect: Effect,
@@ -68,7 +68,7 @@ const fn row(name: &'static str, effect: Effect) -> MountOption {
     MountOption { name, effect }
 }
 
-/// Every option. A new one is a row here, and its test.
+/// Every option. A new option is a row here, and a test.
 const OPTIONS: [MountOption; 7] = [
     row("ro", Set(MountAttrs::READ_ONLY)),
     row("rw", Clear(MountAttrs::READ_ONLY)),
@@ -152,7 +152,7 @@ impl MountKind {
 }
 
 impl Mount {
-    /// Applies one option: `ro`, `size=64m`.
+    /// Applies an option: `ro`, `size=64m`.
     ///
     /// # Errors
     /// [`Kind::Invalid`] for a wrong value, and for an option that such a mount
