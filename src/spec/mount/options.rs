@@ -155,8 +155,8 @@ impl Mount {
     /// Applies an option: `ro`, `size=64m`.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a wrong value, and for an option that such a mount
-    /// does not have.
+    /// [`crate::Kind::Invalid`] for a wrong value, and for an option that such
+    /// a mount does not have.
     pub fn set_option(&mut self, option: &str) -> Result<()> {
         let (name, value) = match option.split_once('=') {
             Some((name, value)) => (name, Some(value)),
