@@ -226,6 +226,11 @@ impl Spawner {
         ready.signal = pid as u32;
         let socket = request.fds.get(0).unwrap_or(-1);
         reply(socket, &ready, &[self.parent.pidfd.raw()]);
+        if hello.stage == 0 {
+            // The host prepares the first sandbox meanwhile. An error shows
+            // when that sandbox needs the namespace.
+            self.parent.empty_ns = empty_ns::make().ok();
+        }
         Ok(())
     }
 
