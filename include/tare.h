@@ -62,26 +62,27 @@
  *      `NAME[:TAG][@DIGEST]` in the store. Default: `host`, the machine with all that is mounted.
  *   write: Place of writes to the root. Default: `memory`.
  *   storage: Copy-on-write back end of the root. Default: `auto`.
- *   mounts: More mounts, in order, each `SOURCE:TARGET[:options]` or a table. Default: none.
- *   env: Environment over the image's own. Default: none.
+ *   mounts: More mounts, in order, each `SOURCE:TARGET[:options]` or a table. Default: empty.
+ *   env: Environment over the image's own. Default: empty.
  *   workdir: Working directory; a missing one is made in an image, but not in `host` or below a
  *      mount. Default: the image's, else `/`.
  *   user: `USER[:GROUP]`, by name or number. Default: the image's, else `0:0`.
  *   groups: Supplementary groups of every command, by name or number, besides those that
- *      `/etc/group` gives its user. Default: none.
+ *      `/etc/group` gives its user. Default: empty.
  *   hostname: Host name inside. Default: the first twelve digits of the sandbox's id.
- *   extra_hosts: Lines of `/etc/hosts`, each `NAME:ADDRESS` or `NAME=ADDRESS`. Default: none.
+ *   extra_hosts: Lines of `/etc/hosts`, each `NAME:ADDRESS` or `NAME=ADDRESS`. Default: empty.
  *   sysctls: Kernel parameters of the sandbox's own namespaces, sysctl(8): `{"net.core.somaxconn":
  *      "1024"}`. Default: Docker's two, which let everyone ping and listen on any port.
  *   network: Visible network. Default: `none`, a loopback of its own.
- *   limits: Ceilings on what commands may use. Default: none but `output`.
- *   limits.memory: Memory, page cache and tmpfs included. Default: none.
- *   limits.swap: Swap on top of `memory`, not the sum of both. Default: none; `"0"` forbids swap.
- *   limits.cpus: Processor time, in processors: `1.5`. Default: none.
- *   limits.cpu_weight: Share of processor time, 1 to 10000; others have 100. Default: none.
+ *   limits: Ceilings on what commands may use. Default: `output` alone.
+ *   limits.memory: Memory, page cache and tmpfs included. Default: no limit.
+ *   limits.swap: Swap on top of `memory`, not the sum of both. Default: no limit; `"0"` forbids
+ *      swap.
+ *   limits.cpus: Processor time, in processors: `1.5`. Default: no limit.
+ *   limits.cpu_weight: Share of processor time, 1 to 10000; others have 100. Default: not set.
  *   limits.cpuset: Processors to run on, as in cpuset(7): `"0-2,4"`. Default: all.
- *   limits.pids: Processes and threads. Default: none.
- *   limits.io: Share of block input and output, 1 to 10000; others have 100. Default: none.
+ *   limits.pids: Processes and threads. Default: no limit.
+ *   limits.io: Share of block input and output, 1 to 10000; others have 100. Default: not set.
  *   limits.disk: Size of the writable layer, which must be in memory. A file, directory or link is
  *      allowed for each 4 KiB, but never fewer than 1,024. Default: the kernel's, half of memory.
  *   limits.shm: Size of `/dev/shm`, which bounds its files as `disk` does. Default: `64m`, as
@@ -93,15 +94,15 @@
  *   security: Capabilities, seccomp, masks and devices. Default: Docker's, plus `no_new_privs`.
  *   security.profile: Start of the lists below. Default: `default`, Docker's.
  *   security.cap_add: Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or
- *      `ALL`. Default: none.
- *   security.cap_drop: Capabilities taken from the profile's, before adding. Default: none.
+ *      `ALL`. Default: empty.
+ *   security.cap_drop: Capabilities taken from the profile's, before adding. Default: empty.
  *   security.seccomp: The system call filter. Default: the profile's.
  *   security.no_new_privs: No rights gained from setuid programs. Default: true; false with
  *      `privileged`.
  *   security.masked_paths: Hidden paths. Default: Docker's list.
  *   security.readonly_paths: Read-only paths. Default: Docker's list.
- *   security.devices: Visible devices of the host, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`.
- *      Default: none but Docker's six.
+ *   security.devices: Visible devices of the host besides Docker's six, `/dev/fuse` or
+ *      `/dev/sda:/dev/xvda:rwm`. Default: empty.
  *   security.device_rules: Devices that commands may use through any node, cgroups(7): `c 10:200
  *      rwm`, `b 8:* r`, `a`. Default: Docker's.
  *   namespaces: Namespaces of the sandbox's own. Default: all; `user` for ordinary users only.
@@ -111,8 +112,8 @@
  *   namespaces.cgroup: A view of cgroups that begins at the sandbox's own. Default: true.
  *   init: Process 1. Default: `tare`, the resident init.
  *   best_effort: Keys that may be left out where this machine cannot enforce them. `effective`
- *      lists each that was left out. Default: none, so such a key is an error.
- *   labels: Free text of the caller, shown in `effective`. Default: none.
+ *      lists each that was left out. Default: empty, so such a key is an error.
+ *   labels: Free text of the caller, shown in `effective`. Default: empty.
  *
  * The host process. The library never exits, aborts, forks or re-executes it; never changes its
  * working directory, umask, environment, signal handlers or mask, terminal, limits, nor flags of its

@@ -66,9 +66,9 @@ pub struct Spec {
     /// Copy-on-write back end of the root. Default: `auto`.
     pub storage: Storage,
     /// More mounts, in order, each `SOURCE:TARGET[:options]` or a table.
-    /// Default: none.
+    /// Default: empty.
     pub mounts: Vec<Mount>,
-    /// Environment over the image's own. Default: none.
+    /// Environment over the image's own. Default: empty.
     #[cfg_attr(feature = "schema", schemars(extend("propertyNames" = {"pattern": "^[^=\\u0000]+$"})))]
     pub env: BTreeMap<String, String>,
     /// Working directory; a missing one is made in an image, but not in `host`
@@ -80,7 +80,7 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Supplementary groups of every command, by name or number, besides those
-    /// that `/etc/group` gives its user. Default: none.
+    /// that `/etc/group` gives its user. Default: empty.
     #[cfg_attr(
         feature = "schema",
         schemars(inner(regex(pattern = r"^[^:,\n\u0000]+$")))
@@ -94,7 +94,7 @@ pub struct Spec {
     )]
     pub hostname: Option<String>,
     /// Lines of `/etc/hosts`, each `NAME:ADDRESS` or `NAME=ADDRESS`. Default:
-    /// none.
+    /// empty.
     pub extra_hosts: Vec<ExtraHost>,
     /// Kernel parameters of the sandbox's own namespaces, sysctl(8):
     /// `{"net.core.somaxconn": "1024"}`. Default: Docker's two, which let
@@ -103,7 +103,7 @@ pub struct Spec {
     pub sysctls: BTreeMap<String, String>,
     /// Visible network. Default: `none`, a loopback of its own.
     pub network: Network,
-    /// Ceilings on what commands may use. Default: none but `output`.
+    /// Ceilings on what commands may use. Default: `output` alone.
     pub limits: Limits,
     /// Capabilities, seccomp, masks and devices. Default: Docker's, plus
     /// `no_new_privs`.
@@ -114,11 +114,11 @@ pub struct Spec {
     /// Process 1. Default: `tare`, the resident init.
     pub init: Init,
     /// Keys that may be left out where this machine cannot enforce them.
-    /// `effective` lists each that was left out. Default: none, so such a key
-    /// is an error.
+    /// `effective` lists each that was left out. Default: empty, so such a
+    /// key is an error.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<schema::BestEffortKey>"))]
     pub best_effort: Vec<String>,
-    /// Free text of the caller, shown in `effective`. Default: none.
+    /// Free text of the caller, shown in `effective`. Default: empty.
     pub labels: BTreeMap<String, String>,
 }
 

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How a command ended: its status, the reason, and what it used.
+//! The end of a command: its status, the reason, and what it used.
 #![forbid(unsafe_code)]
 
 use serde::Serialize;
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
-    /// Its exit code, unless a signal ended it or its output was cut.
+    /// The exit code, unless a signal ended the command or its output was cut.
     pub exit_code: Option<i32>,
-    /// The signal that ended it.
+    /// The signal that ended the command.
     pub signal: Option<i32>,
-    /// Whether it left a core file, which takes `limits.rlimits.core`.
+    /// True if the command left a core file, which takes `limits.rlimits.core`.
     pub core_dumped: bool,
-    /// Why it ended.
+    /// The reason of the end.
     pub reason: Reason,
-    /// What it used.
+    /// The resources that the command used.
     pub usage: Usage,
 }
 
-/// Why a command ended.
+/// The reason of a command's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -39,7 +39,7 @@ pub enum Reason {
     Killed,
 }
 
-/// What a command used, with the children that it waited for.
+/// The resources that a command used, with the children that it waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Usage {

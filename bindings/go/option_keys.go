@@ -17,12 +17,12 @@ func Storage(value string) Option {
 }
 
 // Mount adds to mounts. More mounts, in order, each `SOURCE:TARGET[:options]`
-// or a table. Default: none.
+// or a table. Default: empty.
 func Mount(values ...string) Option {
 	return Spec("mounts", append([]string{}, values...))
 }
 
-// Env sets an entry of env. Environment over the image's own. Default: none.
+// Env sets an entry of env. Environment over the image's own. Default: empty.
 func Env(name, value string) Option {
 	return Spec("env", map[string]string{name: value})
 }
@@ -40,7 +40,7 @@ func User(value string) Option {
 }
 
 // Groups adds to groups. Supplementary groups of every command, by name or
-// number, besides those that `/etc/group` gives its user. Default: none.
+// number, besides those that `/etc/group` gives its user. Default: empty.
 func Groups(values ...string) Option {
 	return Spec("groups", append([]string{}, values...))
 }
@@ -52,7 +52,7 @@ func Hostname(value string) Option {
 }
 
 // ExtraHosts adds to extra_hosts. Lines of `/etc/hosts`, each `NAME:ADDRESS` or
-// `NAME=ADDRESS`. Default: none.
+// `NAME=ADDRESS`. Default: empty.
 func ExtraHosts(values ...string) Option {
 	return Spec("extra_hosts", append([]string{}, values...))
 }
@@ -71,24 +71,25 @@ func Network(value string) Option {
 }
 
 // Memory sets limits.memory, in bytes. Memory, page cache and tmpfs included.
-// Default: none.
+// Default: no limit.
 func Memory(bytes int64) Option {
 	return Spec("limits", map[string]any{"memory": bytes})
 }
 
 // Swap sets limits.swap, in bytes. Swap on top of `memory`, not the sum of
-// both. Default: none; `"0"` forbids swap.
+// both. Default: no limit; `"0"` forbids swap.
 func Swap(bytes int64) Option {
 	return Spec("limits", map[string]any{"swap": bytes})
 }
 
-// CPUs sets limits.cpus. Processor time, in processors: `1.5`. Default: none.
+// CPUs sets limits.cpus. Processor time, in processors: `1.5`. Default: no
+// limit.
 func CPUs(n float64) Option {
 	return Spec("limits", map[string]any{"cpus": n})
 }
 
 // CPUWeight sets limits.cpu_weight. Share of processor time, 1 to 10000; others
-// have 100. Default: none.
+// have 100. Default: not set.
 func CPUWeight(n int64) Option {
 	return Spec("limits", map[string]any{"cpu_weight": n})
 }
@@ -99,13 +100,13 @@ func Cpuset(value string) Option {
 	return Spec("limits", map[string]any{"cpuset": value})
 }
 
-// Pids sets limits.pids. Processes and threads. Default: none.
+// Pids sets limits.pids. Processes and threads. Default: no limit.
 func Pids(n int64) Option {
 	return Spec("limits", map[string]any{"pids": n})
 }
 
 // IO sets limits.io. Share of block input and output, 1 to 10000; others have
-// 100. Default: none.
+// 100. Default: not set.
 func IO(n int64) Option {
 	return Spec("limits", map[string]any{"io": n})
 }
@@ -144,13 +145,13 @@ func Profile(value string) Option {
 }
 
 // CapAdd sets security.cap_add. Capabilities added to the profile's, as
-// `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: none.
+// `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: empty.
 func CapAdd(values ...string) Option {
 	return Spec("security", map[string]any{"cap_add": append([]string{}, values...)})
 }
 
 // CapDrop sets security.cap_drop. Capabilities taken from the profile's, before
-// adding. Default: none.
+// adding. Default: empty.
 func CapDrop(values ...string) Option {
 	return Spec("security", map[string]any{"cap_drop": append([]string{}, values...)})
 }
@@ -178,8 +179,8 @@ func ReadonlyPaths(values ...string) Option {
 	return Spec("security", map[string]any{"readonly_paths": append([]string{}, values...)})
 }
 
-// Devices sets security.devices. Visible devices of the host, `/dev/fuse` or
-// `/dev/sda:/dev/xvda:rwm`. Default: none but Docker's six.
+// Devices sets security.devices. Visible devices of the host besides Docker's
+// six, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: empty.
 func Devices(values ...string) Option {
 	return Spec("security", map[string]any{"devices": append([]string{}, values...)})
 }
@@ -196,14 +197,14 @@ func Init(value string) Option {
 }
 
 // BestEffort adds to best_effort. Keys that may be left out where this machine
-// cannot enforce them. `effective` lists each that was left out. Default: none,
-// so such a key is an error.
+// cannot enforce them. `effective` lists each that was left out. Default:
+// empty, so such a key is an error.
 func BestEffort(values ...string) Option {
 	return Spec("best_effort", append([]string{}, values...))
 }
 
 // Label sets an entry of labels. Free text of the caller, shown in `effective`.
-// Default: none.
+// Default: empty.
 func Label(name, value string) Option {
 	return Spec("labels", map[string]string{name: value})
 }

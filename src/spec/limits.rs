@@ -17,21 +17,21 @@ use crate::error::{Error, Result, Step};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Memory, page cache and tmpfs included. Default: none.
+    /// Memory, page cache and tmpfs included. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
-    /// Swap on top of `memory`, not the sum of both. Default: none; `"0"`
+    /// Swap on top of `memory`, not the sum of both. Default: no limit; `"0"`
     /// forbids swap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap: Option<ByteSize>,
-    /// Processor time, in processors: `1.5`. Default: none.
+    /// Processor time, in processors: `1.5`. Default: no limit.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "number_or_text"
     )]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Cpus"))]
     pub cpus: Option<f64>,
-    /// Share of processor time, 1 to 10000; others have 100. Default: none.
+    /// Share of processor time, 1 to 10000; others have 100. Default: not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub cpu_weight: Option<u16>,
@@ -42,12 +42,12 @@ pub struct Limits {
         schemars(regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"))
     )]
     pub cpuset: Option<String>,
-    /// Processes and threads. Default: none.
+    /// Processes and threads. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub pids: Option<u64>,
     /// Share of block input and output, 1 to 10000; others have 100. Default:
-    /// none.
+    /// not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub io: Option<u16>,

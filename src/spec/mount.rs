@@ -23,7 +23,7 @@ pub struct Mount {
     /// Absolute path inside; made if it is missing, never through a link that
     /// leaves the root.
     pub target: PathBuf,
-    /// Restrictions, which hold for mounts below, too. Default: none.
+    /// Restrictions, which hold for mounts below, too. Default: empty.
     pub attrs: MountAttrs,
 }
 

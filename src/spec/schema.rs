@@ -93,7 +93,7 @@ schema!(Mount, "Mount", {
                 "options": {
                     "type": "array",
                     "items": {"enum": of_directory().patterns()},
-                    "description": "Restrictions; `cow` is the same as the type. Default: none.",
+                    "description": "Restrictions; `cow` is the same as the type. Default: empty.",
                 },
             },
             "required": ["type", "source", "target"],

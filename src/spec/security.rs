@@ -17,9 +17,9 @@ pub struct Security {
     /// Start of the lists below. Default: `default`, Docker's.
     pub profile: Profile,
     /// Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or
-    /// `ALL`. Default: none.
+    /// `ALL`. Default: empty.
     pub cap_add: Vec<String>,
-    /// Capabilities taken from the profile's, before adding. Default: none.
+    /// Capabilities taken from the profile's, before adding. Default: empty.
     pub cap_drop: Vec<String>,
     /// The system call filter. Default: the profile's.
     pub seccomp: Seccomp,
@@ -35,8 +35,8 @@ pub struct Security {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(inner(regex(pattern = "^/"))))]
     pub readonly_paths: Option<Vec<PathBuf>>,
-    /// Visible devices of the host, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`.
-    /// Default: none but Docker's six.
+    /// Visible devices of the host besides Docker's six, `/dev/fuse` or
+    /// `/dev/sda:/dev/xvda:rwm`. Default: empty.
     pub devices: Vec<Device>,
     /// Devices that commands may use through any node, cgroups(7): `c 10:200
     /// rwm`, `b 8:* r`, `a`. Default: Docker's.

@@ -27,7 +27,7 @@ class BindMount(_BindMount, total=False):
     """A file or directory of the host, an entry of `mounts`."""
 
     options: Sequence[Literal["ro", "rw", "noexec", "exec", "cow"]]
-    """Restrictions; `cow` is the same as the type. Default: none."""
+    """Restrictions; `cow` is the same as the type. Default: empty."""
 
 
 class _TmpfsMount(TypedDict):
@@ -58,19 +58,19 @@ class Limits(TypedDict, total=False):
     """
 
     memory: int | str | None
-    """Memory, page cache and tmpfs included. Default: none."""
+    """Memory, page cache and tmpfs included. Default: no limit."""
     swap: int | str | None
-    """Swap on top of `memory`, not the sum of both. Default: none; `"0"` forbids swap."""
+    """Swap on top of `memory`, not the sum of both. Default: no limit; `"0"` forbids swap."""
     cpus: float | str | None
-    """Processor time, in processors: `1.5`. Default: none."""
+    """Processor time, in processors: `1.5`. Default: no limit."""
     cpu_weight: int | None
-    """Share of processor time, 1 to 10000; others have 100. Default: none."""
+    """Share of processor time, 1 to 10000; others have 100. Default: not set."""
     cpuset: str | None
     """Processors to run on, as in cpuset(7): `"0-2,4"`. Default: all."""
     pids: int | None
-    """Processes and threads. Default: none."""
+    """Processes and threads. Default: no limit."""
     io: int | None
-    """Share of block input and output, 1 to 10000; others have 100. Default: none."""
+    """Share of block input and output, 1 to 10000; others have 100. Default: not set."""
     disk: int | str | None
     """Size of the writable layer, which must be in memory. A file, directory or link is allowed for
     each 4 KiB, but never fewer than 1,024. Default: the kernel's, half of memory.
@@ -93,9 +93,9 @@ class Security(TypedDict, total=False):
     profile: Literal["default", "strict", "privileged"]
     """Start of the lists below. Default: `default`, Docker's."""
     cap_add: Sequence[str]
-    """Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: none."""
+    """Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: empty."""
     cap_drop: Sequence[str]
-    """Capabilities taken from the profile's, before adding. Default: none."""
+    """Capabilities taken from the profile's, before adding. Default: empty."""
     seccomp: Literal["default", "off"] | Mapping[str, Any]
     """The system call filter. Default: the profile's."""
     no_new_privs: bool | None
@@ -105,8 +105,8 @@ class Security(TypedDict, total=False):
     readonly_paths: Sequence[StrPath] | None
     """Read-only paths. Default: Docker's list."""
     devices: Sequence[str]
-    """Visible devices of the host, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none but Docker's
-    six.
+    """Visible devices of the host besides Docker's six, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`.
+    Default: empty.
     """
     device_rules: Sequence[str]
     """Devices that commands may use through any node, cgroups(7): `c 10:200 rwm`, `b 8:* r`, `a`.
@@ -161,19 +161,19 @@ class CommonOptions(TypedDict, total=False):
     storage: Literal["auto", "overlay", "copy"] | None
     """Copy-on-write back end of the root. Default: `auto`."""
     mounts: Sequence[str | BindMount | TmpfsMount] | None
-    """More mounts, in order, each `SOURCE:TARGET[:options]` or a table. Default: none."""
+    """More mounts, in order, each `SOURCE:TARGET[:options]` or a table. Default: empty."""
     workdir: StrPath | None
     """Working directory; a missing one is made in an image, but not in `host` or below a mount.
     Default: the image's, else `/`.
     """
     groups: Sequence[str] | None
     """Supplementary groups of every command, by name or number, besides those that `/etc/group` gives
-    its user. Default: none.
+    its user. Default: empty.
     """
     hostname: str | None
     """Host name inside. Default: the first twelve digits of the sandbox's id."""
     extra_hosts: Sequence[str] | None
-    """Lines of `/etc/hosts`, each `NAME:ADDRESS` or `NAME=ADDRESS`. Default: none."""
+    """Lines of `/etc/hosts`, each `NAME:ADDRESS` or `NAME=ADDRESS`. Default: empty."""
     sysctls: Mapping[str, str] | None
     """Kernel parameters of the sandbox's own namespaces, sysctl(8): `{"net.core.somaxconn": "1024"}`.
     Default: Docker's two, which let everyone ping and listen on any port.
@@ -181,7 +181,7 @@ class CommonOptions(TypedDict, total=False):
     network: Literal["none", "host"] | JoinNetwork | None
     """Visible network. Default: `none`, a loopback of its own."""
     limits: Limits | None
-    """Ceilings on what commands may use. Default: none but `output`."""
+    """Ceilings on what commands may use. Default: `output` alone."""
     security: Security | None
     """Capabilities, seccomp, masks and devices. Default: Docker's, plus `no_new_privs`."""
     namespaces: Namespaces | None
@@ -207,24 +207,24 @@ class CommonOptions(TypedDict, total=False):
         | None
     )
     """Keys that may be left out where this machine cannot enforce them. `effective` lists each that
-    was left out. Default: none, so such a key is an error.
+    was left out. Default: empty, so such a key is an error.
     """
     labels: Mapping[str, str] | None
-    """Free text of the caller, shown in `effective`. Default: none."""
+    """Free text of the caller, shown in `effective`. Default: empty."""
     memory: int | str | None
-    """Memory, page cache and tmpfs included. Default: none."""
+    """Memory, page cache and tmpfs included. Default: no limit."""
     swap: int | str | None
-    """Swap on top of `memory`, not the sum of both. Default: none; `"0"` forbids swap."""
+    """Swap on top of `memory`, not the sum of both. Default: no limit; `"0"` forbids swap."""
     cpus: float | str | None
-    """Processor time, in processors: `1.5`. Default: none."""
+    """Processor time, in processors: `1.5`. Default: no limit."""
     cpu_weight: int | None
-    """Share of processor time, 1 to 10000; others have 100. Default: none."""
+    """Share of processor time, 1 to 10000; others have 100. Default: not set."""
     cpuset: str | None
     """Processors to run on, as in cpuset(7): `"0-2,4"`. Default: all."""
     pids: int | None
-    """Processes and threads. Default: none."""
+    """Processes and threads. Default: no limit."""
     io: int | None
-    """Share of block input and output, 1 to 10000; others have 100. Default: none."""
+    """Share of block input and output, 1 to 10000; others have 100. Default: not set."""
     disk: int | str | None
     """Size of the writable layer, which must be in memory. A file, directory or link is allowed for
     each 4 KiB, but never fewer than 1,024. Default: the kernel's, half of memory.
@@ -242,9 +242,9 @@ class CommonOptions(TypedDict, total=False):
     profile: Literal["default", "strict", "privileged"] | None
     """Start of the lists below. Default: `default`, Docker's."""
     cap_add: Sequence[str] | None
-    """Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: none."""
+    """Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: empty."""
     cap_drop: Sequence[str] | None
-    """Capabilities taken from the profile's, before adding. Default: none."""
+    """Capabilities taken from the profile's, before adding. Default: empty."""
     seccomp: Literal["default", "off"] | Mapping[str, Any] | None
     """The system call filter. Default: the profile's."""
     no_new_privs: bool | None
@@ -254,8 +254,8 @@ class CommonOptions(TypedDict, total=False):
     readonly_paths: Sequence[StrPath] | None
     """Read-only paths. Default: Docker's list."""
     devices: Sequence[str] | None
-    """Visible devices of the host, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none but Docker's
-    six.
+    """Visible devices of the host besides Docker's six, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`.
+    Default: empty.
     """
     device_rules: Sequence[str] | None
     """Devices that commands may use through any node, cgroups(7): `c 10:200 rwm`, `b 8:* r`, `a`.
@@ -269,6 +269,6 @@ class SandboxOptions(CommonOptions, total=False):
     """
 
     env: Mapping[str, str] | Mapping[bytes, bytes] | None
-    """Environment over the image's own. Default: none."""
+    """Environment over the image's own. Default: empty."""
     user: str | int | None
     """`USER[:GROUP]`, by name or number. Default: the image's, else `0:0`."""
