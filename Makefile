@@ -23,7 +23,7 @@ endif
 # run those.
 export TARE_TESTS_REQUIRE ?= all,-pids_v2
 
-.PHONY: help demo test lint prose fuzz bench bench-peers bench-docs schema install install-debug wheel setup images guest
+.PHONY: help demo test lint fuzz bench bench-peers bench-docs schema install install-debug wheel setup images guest
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -43,9 +43,6 @@ lint: setup ## Formatting, clippy, shellcheck, prose, documentation: exactly wha
 	python3 -B scripts/prose/test_prose.py
 	python3 -B scripts/prose
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --exclude tare-c --lib --bin tare-helper --no-deps
-
-prose: ## Lower the ceilings of scripts/prose/ceilings.txt to what is left
-	python3 -B scripts/prose --lower
 
 fuzz: setup ## Every parser of foreign bytes for a minute, guided by coverage
 	fuzz/run.sh

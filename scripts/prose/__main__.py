@@ -2,7 +2,6 @@
 """Checks the prose of the project: comments, pages, error texts, test names.
 
     python3 -B scripts/prose [FILE...]   # check; or list each fault of these files or folders
-    python3 -B scripts/prose --lower     # lower the ceilings to what is left
     python3 -B scripts/prose --measure   # print the vocabulary of each folder
     python3 -B scripts/prose --wrap FILE...    # wrap comments at 80 columns
 
@@ -14,15 +13,13 @@ import pathlib
 import subprocess
 import sys
 
-import ceilings
 import rules
 import wrap
 from comments import language, prose
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-TABLE = ROOT / "scripts/prose/ceilings.txt"
 # Generated, or data of others.
-APART = ("include/tare.h", "tests/data/", "fuzz/corpus/", "target/", "scripts/prose/ceilings.txt")
+APART = ("include/tare.h", "tests/data/", "fuzz/corpus/", "target/")
 
 
 def files(below: list[str]) -> list[str]:
@@ -47,44 +44,26 @@ class Survey:
     """The faults and the vocabulary of some files."""
 
     def __init__(self, paths: list[str]) -> None:
-        self.faults: dict[tuple[str, str], list[rules.Fault]] = {}
+        self.faults: list[rules.Fault] = []
         self.folders: dict[str, rules.Counts] = {}
         known = set(paths)
         for path in paths:
             text = (ROOT / path).read_text(encoding="utf-8")
             lines = prose(path, text)
-            folder = folder_of(path, known)
-            self.folders.setdefault(folder, rules.Counts()).add(text, lines)
-            for fault in rules.faults(path, text, lines):
-                self.faults.setdefault((folder, fault.rule), []).append(fault)
-        self.table = {key: len(found) for key, found in self.faults.items()}
-        self.table.update(rules.vocabulary(self.folders))
+            self.folders.setdefault(folder_of(path, known), rules.Counts()).add(text, lines)
+            self.faults.extend(rules.faults(path, text, lines))
 
 
-def check() -> int:
-    """Compares what is there with the ceilings."""
-    survey = Survey(files([]))
-    allowed = ceilings.read(TABLE.read_text(encoding="utf-8"))
-    wrong = list(ceilings.compare(survey.table, allowed))
-    for folder, rule, count, ceiling in wrong:
-        if count < ceiling:
-            print(f"{folder} {rule}: {count}, better than its ceiling {ceiling}; try: make prose")
-        else:
-            print(f"{folder} {rule}: {count}, above its ceiling {ceiling}; try: mend the prose")
-            print("".join(f"  {told}\n" for told in survey.faults.get((folder, rule), ())), end="")
-    print(f"prose: {sum(c.words for c in survey.folders.values())} words, {len(wrong)} lines differ")
-    return bool(wrong)
-
-
-def lower() -> int:
-    """Writes the ceilings anew, if none rises."""
-    now = Survey(files([])).table
-    wrong = ceilings.raised(now, ceilings.read(TABLE.read_text(encoding="utf-8")))
-    if wrong:
-        print("no ceiling may rise; try: mend the prose", *wrong, sep="\n", file=sys.stderr)
-        return 1
-    TABLE.write_text(ceilings.write(now), encoding="utf-8")
-    return 0
+def check(below: list[str]) -> int:
+    """Prints the faults of some files, or of all with the rates of folders."""
+    survey = Survey(files(below))
+    told = [str(fault) for fault in survey.faults]
+    if not below:
+        for (folder, rule), rate in rules.vocabulary(survey.folders).items():
+            told.append(f"{folder}: {rule}: {rate} of 1,000 words, {rules.RATES[rule][0]} allowed")
+        print(f"prose: {sum(c.words for c in survey.folders.values())} words, {len(told)} faults")
+    print("".join(f"{line}\n" for line in told), end="")
+    return bool(told)
 
 
 def measure() -> None:
@@ -105,14 +84,11 @@ def main() -> int:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="prose", description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--lower", action="store_true", help="lower the ceilings to what is left")
     what.add_argument("--measure", action="store_true", help="print the vocabulary of folders")
     what.add_argument("--wrap", action="store_true", help="wrap comments of the files")
     parser.add_argument("files", nargs="*", help="list each fault of these files or folders")
     words = parser.parse_args()
     below = [str(pathlib.Path(name).resolve().relative_to(ROOT)) for name in words.files]
-    if words.lower:
-        return lower()
     if words.measure:
         measure()
         return 0
@@ -121,11 +97,7 @@ def main() -> int:
             text = (ROOT / path).read_text(encoding="utf-8")
             (ROOT / path).write_text(wrap.wrapped(path, text), encoding="utf-8")
         return 0
-    if below:
-        found = [str(fault) for some in Survey(files(below)).faults.values() for fault in some]
-        print("".join(f"{fault}\n" for fault in found), end="")
-        return bool(found)
-    return check()
+    return check(below)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Shows of each rule that prose can break it, and that other text does not."""
 
+import contextlib
+import io
+import pathlib
+import runpy
+import tempfile
 import unittest
 
-import ceilings
 import rules
 import wrap
 from comments import prose
@@ -101,35 +105,22 @@ class Rules(unittest.TestCase):
         )
 
 
-class Ceilings(unittest.TestCase):
-    """The table only shrinks."""
+class Check(unittest.TestCase):
+    """A fault of a file and a rate of a folder fail the check."""
 
-    def test_both_directions_differ(self) -> None:
-        allowed = ceilings.read("# head\nsrc width 3\nsrc it 20\n")
-        for now, differs in (
-            ({("src", "width"): 3, ("src", "it"): 20}, 0),
-            ({("src", "width"): 2, ("src", "it"): 20}, 1),
-            ({("src", "width"): 4, ("src", "it"): 20}, 1),
-            ({("src", "width"): 3}, 1),
-            ({("src", "width"): 3, ("src", "it"): 20, ("docs", "it"): 19}, 1),
+    def test_fault_and_rate_fail(self) -> None:
+        path = pathlib.Path(__file__).with_name("__main__.py")
+        for text, failed in (
+            ("// a word\n" * 600, False),
+            (f"// {BAN} waits\n", True),
+            ("// it waits\n" * 600, True),
         ):
-            self.assertEqual(len(list(ceilings.compare(now, allowed))), differs, now)
-
-    def test_only_falls_are_written(self) -> None:
-        allowed = ceilings.read("a width 3\nb width 1\na it 30\n")
-        for now, refused in (
-            ({("a", "width"): 2, ("a", "it"): 29}, 0),
-            ({("new", "width"): 4, ("new", "it"): 30}, 0),
-            ({("new", "width"): 5}, 1),
-            ({("a", "it"): 31}, 1),
-            ({("a", "it"): 30, ("new", "it"): 19}, 1),
-            ({("a", "who"): 1}, 1),
-        ):
-            self.assertEqual(len(ceilings.raised(now, allowed)), refused, now)
-
-    def test_merged_table_takes_the_lower_line(self) -> None:
-        table = ceilings.read("a width 3\na width 2\n")
-        self.assertEqual(ceilings.write(table).splitlines()[-1], "a width 2")
+            with tempfile.TemporaryDirectory() as root:
+                pathlib.Path(root, "a.rs").write_text(text, encoding="utf-8")
+                check = runpy.run_path(str(path))["check"]
+                check.__globals__.update(ROOT=pathlib.Path(root), files=lambda _: ["a.rs"])
+                with contextlib.redirect_stdout(io.StringIO()):
+                    self.assertEqual(check([]), failed, text[:20])
 
 
 class Wrapping(unittest.TestCase):
