@@ -97,19 +97,23 @@ def test_popen_signals_are_negative_return_codes(shared: tare.Sandbox, number: s
 
 def test_popen_timeout_is_kept_without_anybody_waiting(shared: tare.Sandbox) -> None:
     process = shared.popen(["sleep", "60"], timeout=0.1)
-    time.sleep(0.3)
+    assert select.select([process], [], [], 60)[0]
     assert process.poll() == -9 and process.reason == "timeout"
 
 
 def test_popen_communicate_goes_on_after_a_timeout(shared: tare.Sandbox) -> None:
-    script = "read a; echo $a; sleep 0.4; echo late; read b; echo $b"
+    script = "read a; echo $a; until [ -e /tmp/go ]; do sleep 0.05; done; echo late; read b; echo $b"
     process = shared.popen(script, shell=True, stdin=PIPE, stdout=PIPE, text=True)
-    with pytest.raises(subprocess.TimeoutExpired) as caught:
-        process.communicate("early\nlast\n", timeout=0.1)
-    assert caught.value.output == b"early\n"
+    given: str | None = "early\nlast\n"
+    output: bytes | None = None
+    while output != b"early\n":
+        with pytest.raises(subprocess.TimeoutExpired) as caught:
+            process.communicate(given, timeout=0.1)
+        given, output = None, caught.value.output
     assert process.poll() is None
     with pytest.raises(ValueError):
         process.communicate("more")
+    shared.write_file("/tmp/go", b"")
     assert process.communicate() == ("early\nlate\nlast\n", None)
     assert process.communicate() == ("early\nlate\nlast\n", None)
 
